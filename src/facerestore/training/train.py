@@ -1,0 +1,267 @@
+"""Train the small model: the EDM noise loss on synthetic clips, in one plain loop.
+
+    python -m facerestore.training.train PORTRAITS_FOLDER WORK_FOLDER --minutes 100
+
+Kills are harmless: WORK_FOLDER/state.pt is written every few minutes and taken up again.
+The finished model is exported with `python -m facerestore.training.train ... --export FOLDER`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset
+
+from facerestore.models.codec import PatchCodec
+from facerestore.models.sampling import scalings
+from facerestore.training.data import Example, example, load_portraits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffusers import UNetSpatioTemporalConditionModel
+    from torch import Tensor
+
+    from facerestore.frames import Bytes
+
+CODEC = PatchCodec(4)
+RESIDUAL_SCALE = 2.5  # brings (clean - degraded), in [-1, 1] pixel units, near unit variance
+SIGMA_MIN, SIGMA_MAX = 0.05, 20.0
+TOKENS, TOKEN_DIM = 1, 32
+LEARNING_RATE, WARMUP_STEPS = 4e-4, 150
+EMA_DECAY = 0.998
+GRADIENT_WEIGHT, STEADY_WEIGHT = 1.0, 1.0
+SAVE_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Until this share of the time: clips of `frames` at `size` px, `batch` at once."""
+
+    until: float
+    size: int
+    frames: int
+    batch: int
+    zoomed: float
+
+
+STAGES = (
+    Stage(0.35, 128, 2, 8, 0.3),
+    Stage(0.5, 128, 4, 4, 0.3),
+    Stage(0.9, 256, 3, 2, 0.0),
+    Stage(1.0, 256, 8, 1, 0.0),
+)
+
+
+def make_unet() -> UNetSpatioTemporalConditionModel:
+    """The bundled model's network, randomly initialised."""
+    from diffusers import UNetSpatioTemporalConditionModel
+
+    unet = UNetSpatioTemporalConditionModel(
+        sample_size=64,
+        in_channels=3 * CODEC.channels,
+        out_channels=CODEC.channels,
+        down_block_types=("DownBlockSpatioTemporal",) * 2 + ("CrossAttnDownBlockSpatioTemporal",),
+        up_block_types=("CrossAttnUpBlockSpatioTemporal",) + ("UpBlockSpatioTemporal",) * 2,
+        block_out_channels=(64, 128, 192),
+        addition_time_embed_dim=32,
+        projection_class_embeddings_input_dim=96,
+        layers_per_block=1,
+        cross_attention_dim=TOKEN_DIM,
+        transformer_layers_per_block=1,
+        num_attention_heads=(1, 2, 3),
+        num_frames=8,
+    )
+    for parameter in unet.conv_out.parameters():  # so that doing nothing is the starting point
+        torch.nn.init.zeros_(parameter)
+    return unet
+
+
+class Clips(IterableDataset[tuple["Tensor", ...]]):
+    """Endless batches; the stage is passed through a shared value so that workers follow it."""
+
+    def __init__(self, portraits: Bytes, seed: int) -> None:
+        self.portraits, self.seed = portraits, seed
+        self.stage = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        info = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, info.id if info else 0])
+        while True:
+            stage = STAGES[int(self.stage)]
+            draws = [
+                example(
+                    self.portraits,
+                    n_frames=stage.frames,
+                    size=stage.size,
+                    rng=rng,
+                    zoomed=stage.zoomed,
+                )
+                for _ in range(stage.batch)
+            ]
+            yield collate(draws)
+
+
+def collate(draws: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """clean and bad uint8 [B, F, 3, S, S], reference uint8 [B, 3, S, S], has [B], gamma [B, 3]."""
+    clean = torch.from_numpy(np.stack([d.clean for d in draws])).permute(0, 1, 4, 2, 3)
+    bad = torch.from_numpy(np.stack([d.bad for d in draws])).permute(0, 1, 4, 2, 3)
+    blank = np.zeros_like(draws[0].clean[0])
+    images = [blank if d.reference is None else d.reference for d in draws]
+    has = torch.tensor([float(d.reference is not None) for d in draws])
+    reference = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    reference = (reference / 127.5 - 1) * has[:, None, None, None]
+    gamma = torch.tensor([d.tasks.vector for d in draws])
+    return clean.contiguous(), bad.contiguous(), reference, gamma
+
+
+def draw_sigma(batch: int) -> Tensor:
+    """[B, 1, 1, 1, 1]: half from the highest levels (all that one-step sampling sees)."""
+    low = torch.where(torch.rand(batch) < 0.55, SIGMA_MAX / 2, SIGMA_MIN)
+    sigma = (low.log() + torch.rand(batch) * (SIGMA_MAX / low).log()).exp()
+    return sigma[:, None, None, None, None]
+
+
+def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
+    """L1 noise loss plus, at high noise, L1 of the picture's spatial and temporal differences."""
+    clean, bad, reference, gamma = batch
+    clean, bad = (CODEC.encode(x / 127.5 - 1) for x in (clean, bad))  # [B, F, C, h, w]
+    target = (clean - bad) * RESIDUAL_SCALE
+    x = target + sigma * torch.randn_like(target)
+    out, denoised = predict(unet, x, sigma, bad, CODEC.encode(reference), gamma)
+    skip, scale, _, _ = scalings(sigma)
+    noise_loss = F.l1_loss(out, (target - skip * x) / scale, reduction="none").mean((1, 2, 3, 4))
+    error = CODEC.decode(denoised - target)  # [B, F, 3, H, W]
+    weight = (sigma.flatten() > 1).float()
+    gradients = error.diff(dim=-1).abs().mean((1, 2, 3, 4)) + error.diff(dim=-2).abs().mean(
+        (1, 2, 3, 4)
+    )
+    steady = error.diff(dim=1).abs().mean((1, 2, 3, 4))
+    extra = GRADIENT_WEIGHT * gradients + STEADY_WEIGHT * steady
+    return (noise_loss + weight * extra).mean()
+
+
+def predict(
+    unet: torch.nn.Module, x: Tensor, sigma: Tensor, bad: Tensor, reference: Tensor, gamma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The network's output and the denoised residual, both [B, F, C, h, w]."""
+    skip, scale, into, noise = scalings(sigma)
+    reference = reference[:, None].expand_as(bad)
+    sample = torch.cat([into * x, bad, reference], dim=2)
+    tokens = torch.zeros(len(x), TOKENS, TOKEN_DIM)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = unet(sample, noise.flatten(), tokens, added_time_ids=gamma).sample
+    out = out.float()
+    return out, skip * x + scale * out
+
+
+@torch.no_grad()
+def validate(unet: torch.nn.Module, portraits: Bytes) -> dict[str, list[float]]:
+    """Mean PSNR in dB, degraded and restored in one step, for each of three mixes at 256 px."""
+    from facerestore.frames import Tasks
+    from facerestore.training.data import moving_clip
+    from facerestore.training.degrade import degrade
+
+    table: dict[str, list[float]] = {}
+    for mix in ("bfr", "bfr,color", "inpaint"):
+        tasks, before, after = Tasks.parse(mix), [], []
+        for i in range(0, 24):
+            rng = np.random.default_rng([7, i])
+            clean = moving_clip(portraits[i * 3], n_frames=2, size=256, rng=rng)
+            bad = degrade(clean, tasks, rng)[0]
+            c, b, r, g = collate([Example(clean, bad, None, tasks)])
+            base = CODEC.encode(b / 127.5 - 1)
+            sigma = torch.full((1, 1, 1, 1, 1), SIGMA_MAX)
+            torch.manual_seed(i)
+            x = SIGMA_MAX * torch.randn_like(base)
+            _, residual = predict(unet, x, sigma, base, CODEC.encode(r), g)
+            restored = CODEC.decode(base + residual / RESIDUAL_SCALE).clamp(-1, 1)
+            before.append(_psnr(b / 127.5 - 1, c / 127.5 - 1))
+            after.append(_psnr(restored, c / 127.5 - 1))
+        table[mix] = [round(float(np.mean(before)), 2), round(float(np.mean(after)), 2)]
+    return table
+
+
+def _psnr(a: Tensor, b: Tensor) -> float:
+    return float(10 * torch.log10(4 / (a - b).square().mean().clamp(min=1e-10)))
+
+
+def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None:
+    """Train until `minutes` of training time are used, over any number of starts."""
+    torch.manual_seed(seed)
+    unet, used, step = make_unet(), 0.0, 0
+    average = copy.deepcopy(unet).eval()
+    torch.set_num_threads(2)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    state_path = work / "state.pt"
+    work.mkdir(parents=True, exist_ok=True)
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        unet.load_state_dict(state["unet"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        used, step = state["seconds"], state["step"]
+    clips = Clips(load_portraits(sorted(portraits.glob("portraits-[gs]*.tar"))), seed + step)
+    held_out = load_portraits([portraits / "portraits-val.tar"])
+    batches = iter(DataLoader(clips, batch_size=None, num_workers=1, prefetch_factor=6))
+    log = (work / "log.jsonl").open("a")
+    last = saved = time.monotonic()
+    losses: list[float] = []
+    while used < minutes * 60:
+        share = used / (minutes * 60)
+        clips.stage.fill_(next(i for i, s in enumerate(STAGES) if share < s.until))
+        batch = next(batches)
+        warm = min(1.0, (step + 1) / WARMUP_STEPS)
+        rate = LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = loss_of(unet, batch, draw_sigma(len(batch[0])))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            decay = min(EMA_DECAY, (1 + step) / (10 + step))
+            for a, p in zip(average.parameters(), unet.parameters(), strict=True):
+                a.lerp_(p, 1 - decay)
+        losses.append(float(loss))
+        step += 1
+        now = time.monotonic()
+        used, last = used + now - last, now
+        if now - saved > SAVE_SECONDS or used >= minutes * 60:
+            torch.save(
+                {
+                    "unet": unet.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "seconds": used,
+                    "step": step,
+                },
+                work / "state.part",
+            )
+            os.replace(work / "state.part", state_path)
+            line = {"minutes": round(used / 60, 1), "step": step, "size": batch[0].shape[-1]}
+            line |= {"loss": round(float(np.mean(losses)), 4), **validate(average, held_out)}
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            losses, saved = [], time.monotonic()
+            last = saved
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--minutes", type=float, default=100)
+    options = parser.parse_args()
+    train(options.portraits, options.work, minutes=options.minutes)

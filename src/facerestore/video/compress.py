@@ -1,0 +1,40 @@
+"""Compress a few frames with a real encoder and decode them again, in memory."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+if TYPE_CHECKING:
+    from facerestore.frames import Bytes
+
+QSCALE_UNIT = 118  # FFmpeg's FF_QP2LAMBDA: global_quality is given in lambda units
+
+
+def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
+    """Frames uint8 RGB [F, H, W, 3], H and W even, after one encode and decode.
+
+    codec:     "libx264" (quantizer is the CRF, 0..51), "mpeg4" or "mpeg2video" (qscale, 1..31)
+    """
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="matroska") as out:
+        stream = out.add_stream(codec, rate=25, options=_options(codec, quantizer))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for picture in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    memory.seek(0)
+    with av.open(memory, "r") as back:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in back.decode(video=0)])
+
+
+def _options(codec: str, quantizer: int) -> dict[str, str]:
+    if codec == "libx264":
+        return {"crf": str(quantizer), "preset": "veryfast"}
+    return {"flags": "+qscale", "global_quality": str(quantizer * QSCALE_UNIT), "g": "12"}
