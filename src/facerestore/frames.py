@@ -65,7 +65,9 @@ class Shot:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first <= self.last:
-            raise ValueError(f"shot frames must be 0 <= first <= last, got {self.first}..{self.last}")
+            raise ValueError(
+                f"shot frames must be 0 <= first <= last, got {self.first}..{self.last}"
+            )
 
     def __len__(self) -> int:
         return self.last - self.first + 1

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from facerestore.frames import Bytes
 
 PORTRAIT_SIZE = 256
-MIXES = ("bfr", "color", "inpaint", "bfr,color", "bfr,inpaint", "color,inpaint", "bfr,color,inpaint")
+MIXES = (
+    "bfr",
+    "color",
+    "inpaint",
+    "bfr,color",
+    "bfr,inpaint",
+    "color,inpaint",
+    "bfr,color,inpaint",
+)
 MIX_WEIGHTS = (0.36, 0.07, 0.07, 0.2, 0.12, 0.06, 0.12)  # what films need most is drawn most
 REFERENCE_DROPOUT = 0.5  # SVFR paper section 4.3
 MOUTH, EYES = (0.5, 0.725), ((0.377, 0.469), (0.623, 0.469))  # template, fractions of the side
@@ -99,7 +107,7 @@ def _grid(size: int, portrait: int, zoom: float, rng: np.random.Generator) -> ND
     return np.stack(np.meshgrid(axis + corner[0], axis + corner[1]), axis=-1)
 
 
-def _pose(rng: np.random.Generator):  # noqa: ANN202 - a closure
+def _pose(rng: np.random.Generator):
     """A function of time giving (angle, scale, shift x, shift y), slow and smooth."""
     base = np.array([rng.normal(0, 0.12), rng.normal(1.0, 0.06), *rng.normal(0, 0.025, 2)])
     sway = np.array([0.05, 0.025, 0.03, 0.03]) * rng.uniform(0, 1, 4)
@@ -121,9 +129,10 @@ def _warp_field(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     spots = (MOUTH,) if rng.random() < 0.6 else EYES
     axis = (np.arange(size) + 0.5) / size
     for x, y in spots:
-        bump = np.exp(-(((axis - x) / 0.09) ** 2))[None, :] * np.exp(
-            -(((axis - y) / 0.05) ** 2)
-        )[:, None]
+        bump = (
+            np.exp(-(((axis - x) / 0.09) ** 2))[None, :]
+            * np.exp(-(((axis - y) / 0.05) ** 2))[:, None]
+        )
         field[..., 1] += bump * (axis - y)[:, None] * rng.uniform(0, 0.5)
     return field
 
