@@ -23,13 +23,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from facerestore.models.codec import PatchCodec
+from facerestore.models.network import make_mini_unet
 from facerestore.models.sampling import scalings
 from facerestore.training.data import Example, example, load_portraits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffusers import UNetSpatioTemporalConditionModel
     from torch import Tensor
 
     from facerestore.frames import Bytes
@@ -56,35 +56,11 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.35, 128, 2, 8, 0.3),
-    Stage(0.5, 128, 4, 4, 0.3),
-    Stage(0.9, 256, 3, 2, 0.0),
+    Stage(0.4, 128, 2, 8, 0.5),
+    Stage(0.6, 128, 4, 4, 0.6),
+    Stage(0.92, 256, 3, 2, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
-
-
-def make_unet() -> UNetSpatioTemporalConditionModel:
-    """The bundled model's network, randomly initialised."""
-    from diffusers import UNetSpatioTemporalConditionModel
-
-    unet = UNetSpatioTemporalConditionModel(
-        sample_size=64,
-        in_channels=3 * CODEC.channels,
-        out_channels=CODEC.channels,
-        down_block_types=("DownBlockSpatioTemporal",) * 2 + ("CrossAttnDownBlockSpatioTemporal",),
-        up_block_types=("CrossAttnUpBlockSpatioTemporal",) + ("UpBlockSpatioTemporal",) * 2,
-        block_out_channels=(64, 128, 192),
-        addition_time_embed_dim=32,
-        projection_class_embeddings_input_dim=96,
-        layers_per_block=1,
-        cross_attention_dim=TOKEN_DIM,
-        transformer_layers_per_block=1,
-        num_attention_heads=(1, 2, 3),
-        num_frames=8,
-    )
-    for parameter in unet.conv_out.parameters():  # so that doing nothing is the starting point
-        torch.nn.init.zeros_(parameter)
-    return unet
 
 
 class Clips(IterableDataset[tuple["Tensor", ...]]):
@@ -126,8 +102,8 @@ def collate(draws: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def draw_sigma(batch: int) -> Tensor:
-    """[B, 1, 1, 1, 1]: half from the highest levels (all that one-step sampling sees)."""
-    low = torch.where(torch.rand(batch) < 0.55, SIGMA_MAX / 2, SIGMA_MIN)
+    """[B, 1, 1, 1, 1]: two in three from the highest levels (all that one-step sampling sees)."""
+    low = torch.where(torch.rand(batch) < 0.65, SIGMA_MAX / 2, SIGMA_MIN)
     sigma = (low.log() + torch.rand(batch) * (SIGMA_MAX / low).log()).exp()
     return sigma[:, None, None, None, None]
 
@@ -199,7 +175,7 @@ def _psnr(a: Tensor, b: Tensor) -> float:
 def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None:
     """Train until `minutes` of training time are used, over any number of starts."""
     torch.manual_seed(seed)
-    unet, used, step = make_unet(), 0.0, 0
+    unet, used, step = make_mini_unet(CODEC.channels), 0.0, 0
     average = copy.deepcopy(unet).eval()
     torch.set_num_threads(2)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
@@ -228,13 +204,13 @@ def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None
         loss = loss_of(unet, batch, draw_sigma(len(batch[0])))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0, error_if_nonfinite=True)
         optimizer.step()
         with torch.no_grad():
             decay = min(EMA_DECAY, (1 + step) / (10 + step))
             for a, p in zip(average.parameters(), unet.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
-        losses.append(float(loss))
+        losses.append(loss.item())
         step += 1
         now = time.monotonic()
         used, last = used + now - last, now
