@@ -3,7 +3,7 @@
     python -m facerestore.training.train PORTRAITS_FOLDER WORK_FOLDER --minutes 100
 
 Kills are harmless: WORK_FOLDER/state.pt is written every few minutes and taken up again.
-The finished model is exported with `python -m facerestore.training.train ... --export FOLDER`.
+`--export FOLDER` writes the averaged weights of WORK_FOLDER as a model folder and trains nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
+from facerestore.frames import TASK_NAMES
+from facerestore.models.checkpoint import ModelConfig, save_model
 from facerestore.models.codec import PatchCodec
 from facerestore.models.network import make_mini_unet
 from facerestore.models.sampling import scalings
@@ -234,10 +236,40 @@ def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None
             last = saved
 
 
+def export(work: Path, folder: Path) -> None:
+    """Write the averaged weights of a training run as a model folder."""
+    state = torch.load(work / "state.pt", weights_only=True)
+    unet = make_mini_unet(CODEC.channels)
+    unet.load_state_dict(state["average"])
+    minutes = round(state["seconds"] / 60)
+    config = ModelConfig(
+        name="mini",
+        version="0.1",
+        tasks=TASK_NAMES,
+        size=256,
+        window=8,
+        overlap=4,
+        codec="patch4",
+        residual=True,
+        latent_scale=RESIDUAL_SCALE,
+        sigma_min=SIGMA_MIN,
+        sigma_max=SIGMA_MAX,
+        steps=1,
+        tokens=(TOKENS, TOKEN_DIM),
+        licence="Apache-2.0",
+        origin=f"facerestore.training.train, {state['step']} steps in {minutes} minutes",
+    )
+    save_model(folder, unet, config)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("portraits", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--minutes", type=float, default=100)
+    parser.add_argument("--export", type=Path)
     options = parser.parse_args()
-    train(options.portraits, options.work, minutes=options.minutes)
+    if options.export:
+        export(options.work, options.export)
+    else:
+        train(options.portraits, options.work, minutes=options.minutes)

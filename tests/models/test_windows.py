@@ -1,0 +1,46 @@
+"""Laws of the window arithmetic."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facerestore.models.windows import cover, triangle
+
+lengths = st.integers(1, 600)
+shapes = st.integers(2, 20).flatmap(lambda w: st.tuples(st.just(w), st.integers(0, w - 1)))
+
+
+@given(lengths, shapes)
+def test_windows_cover_every_frame_in_order_and_stay_inside(n, shape):
+    window, overlap = shape
+    windows = cover(n, window=window, overlap=overlap)
+    assert {i for frames in windows for i in frames} == set(range(n))
+    assert windows[0].start == 0
+    assert windows[-1].stop == n
+    assert all(len(frames) == min(n, window) for frames in windows)
+
+
+@given(lengths, shapes)
+def test_neighbours_share_at_least_the_overlap(n, shape):
+    window, overlap = shape
+    windows = cover(n, window=window, overlap=overlap)
+    for left, right in itertools.pairwise(windows):
+        assert left.start < right.start
+        assert left.stop - right.start >= overlap
+
+
+def test_no_more_windows_than_needed():
+    assert len(cover(64, window=16, overlap=0)) == 4
+    assert len(cover(65, window=16, overlap=0)) == 5
+
+
+def test_impossible_shapes_are_refused():
+    with pytest.raises(ValueError, match="overlap"):
+        cover(10, window=4, overlap=4)
+
+
+def test_triangle_is_the_released_one():
+    assert triangle(5) == [1, 2, 3, 2, 1]
+    assert triangle(4) == [1, 2, 2, 1]
