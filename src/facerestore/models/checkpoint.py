@@ -9,13 +9,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.errors import ModelError, ResourceError
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import UNetSpatioTemporalConditionModel
+    from diffusers.models.unets.unet_spatio_temporal_condition import (
+        UNetSpatioTemporalConditionModel,
+    )
 
     from facerestore.models.svfr import SVFR
 
@@ -113,20 +115,22 @@ def load_model(folder: Path, *, device: str = "auto") -> SVFR:
     return SVFR(_load_unet(folder), PatchCodec(4), config, device=where, dtype=choose_dtype(where))
 
 
-def _load_unet(folder: Path) -> UNetSpatioTemporalConditionModel:
+def _load_unet(folder: Path) -> torch.nn.Module:
     import torch
-    from diffusers import UNetSpatioTemporalConditionModel
+    from diffusers.models.unets.unet_spatio_temporal_condition import (
+        UNetSpatioTemporalConditionModel,
+    )
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from facerestore.models.network import flatten_time_convolutions
 
     try:
-        config = UNetSpatioTemporalConditionModel.load_config(folder / "unet")
-        unet = UNetSpatioTemporalConditionModel.from_config(config)
+        config = json.loads((folder / "unet" / "config.json").read_text())
+        unet = cast("torch.nn.Module", UNetSpatioTemporalConditionModel.from_config(config))
         weights = load_file(folder / "unet" / SAFETENSORS)
         unet.load_state_dict({name: w.to(torch.float32) for name, w in weights.items()})
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{folder}: weights do not load ({reason})") from None
     return flatten_time_convolutions(unet)

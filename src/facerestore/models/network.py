@@ -9,7 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from diffusers import UNetSpatioTemporalConditionModel
+    from diffusers.models.unets.unet_spatio_temporal_condition import (
+        UNetSpatioTemporalConditionModel,
+    )
     from torch import Tensor
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -20,7 +22,9 @@ def make_mini_unet(channels: int) -> UNetSpatioTemporalConditionModel:
 
     Input [B, F, 3 * channels, h, w] (noisy, degraded, reference), output [B, F, channels, h, w].
     """
-    from diffusers import UNetSpatioTemporalConditionModel
+    from diffusers.models.unets.unet_spatio_temporal_condition import (
+        UNetSpatioTemporalConditionModel,
+    )
 
     unet = UNetSpatioTemporalConditionModel(
         sample_size=64,

@@ -7,7 +7,6 @@ light: never the same twice.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facerestore.errors import BadInputError
 from facerestore.frames import Tasks
 from facerestore.training.degrade import degrade
 
@@ -68,10 +68,12 @@ def _pictures(path: Path) -> Iterator[bytes]:
 
 
 def _square(data: bytes) -> Bytes:
-    picture = cv2.imdecode(np.frombuffer(io.BytesIO(data).read(), np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise BadInputError("a portrait archive holds a picture that cannot be read")
     size = (PORTRAIT_SIZE, PORTRAIT_SIZE)
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def moving_clip(
@@ -125,7 +127,7 @@ def _move(grid: NDArray[np.float64], pose: NDArray[np.float64], side: int) -> ND
 def _warp_field(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """float64 [S, S, 2], fractions of the side: a soft bend, and mouth or eyes that move."""
     coarse = rng.normal(0, 0.006, (4, 4, 2))
-    field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+    field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float64)
     spots = (MOUTH,) if rng.random() < 0.6 else EYES
     axis = (np.arange(size) + 0.5) / size
     for x, y in spots:
@@ -155,4 +157,4 @@ def _soften(reference: Bytes, rng: np.random.Generator) -> Bytes:
     """Half of the time slightly blurred: when restoring, the reference is the model's own frame."""
     if rng.random() < 0.5:
         return reference
-    return np.asarray(cv2.GaussianBlur(reference, (0, 0), rng.uniform(0.3, 1.2)))
+    return np.asarray(cv2.GaussianBlur(reference, (0, 0), rng.uniform(0.3, 1.2)), np.uint8)

@@ -81,24 +81,27 @@ def degrade_blind(frames: Bytes, draw: BlindDegradation, rng: np.random.Generato
 
 def _blur(frame: Bytes, draw: BlindDegradation, scale: float) -> Bytes:
     if draw.motion:
-        frame = cv2.filter2D(frame, -1, _motion_kernel(draw.motion, draw.motion_angle))
+        kernel = _motion_kernel(draw.motion, draw.motion_angle)
+        frame = np.asarray(cv2.filter2D(frame, -1, kernel), np.uint8)
     if draw.blur_sigma * scale < 0.2:
         return frame
-    return np.asarray(cv2.GaussianBlur(frame, (0, 0), draw.blur_sigma * scale))
+    return np.asarray(cv2.GaussianBlur(frame, (0, 0), draw.blur_sigma * scale), np.uint8)
 
 
 def _motion_kernel(length: int, angle: float) -> NDArray[np.float32]:
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     centre = ((length - 1) / 2, (length - 1) / 2)
-    kernel = cv2.warpAffine(kernel, cv2.getRotationMatrix2D(centre, angle, 1), (length, length))
-    return kernel / max(float(kernel.sum()), 1e-6)
+    turn = cv2.getRotationMatrix2D(centre, angle, 1)
+    kernel = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
+    return kernel / np.float32(max(float(kernel.sum()), 1e-6))
 
 
 def _shrink(frame: Bytes, small: int, draw: BlindDegradation) -> Bytes:
     if small >= len(frame):
         return frame
-    return np.asarray(cv2.resize(frame, (small, small), interpolation=draw.shrink_interpolation))
+    picture = cv2.resize(frame, (small, small), interpolation=draw.shrink_interpolation)
+    return np.asarray(picture, np.uint8)
 
 
 def _add_noise(frames: Bytes, draw: BlindDegradation, rng: np.random.Generator) -> Bytes:
@@ -146,7 +149,8 @@ def _draw_box(mask: Bytes, rng: np.random.Generator) -> None:
 
 def _translate(mask: Bytes, shift: NDArray[np.float64]) -> Bytes:
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
-    return np.asarray(cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST))
+    size = (mask.shape[1], mask.shape[0])
+    return np.asarray(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST), np.uint8)
 
 
 def degrade(

@@ -22,6 +22,7 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
     memory = io.BytesIO()
     with av.open(memory, "w", format="matroska") as out:
         stream = out.add_stream(codec, rate=25, options=_options(codec, quantizer))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
@@ -31,7 +32,8 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
         out.mux(stream.encode(None))
     memory.seek(0)
     with av.open(memory, "r") as back:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in back.decode(video=0)])
+        pictures = [frame.to_ndarray(format="rgb24") for frame in back.decode(video=0)]
+    return np.stack(pictures).astype(np.uint8, copy=False)
 
 
 def _options(codec: str, quantizer: int) -> dict[str, str]:
