@@ -1,0 +1,52 @@
+"""Display coordinates (upright, square pixels) <-> coded samples."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from av.video.frame import VideoFrame
+
+    from facerestore.frames import Floats
+
+MATRIX_UNIT = 65536  # display matrices are 16.16 fixed point
+
+
+def display_matrix(frame: VideoFrame) -> Floats:
+    """float64 [2, 2]: the frame's rotation and mirroring, rounded to quarter turns."""
+    raw = display_matrix_values(frame)
+    if raw is None:
+        return np.eye(2)
+    a, b, _, c, d = raw[:5]
+    linear = np.array([[a, c], [b, d]]) / MATRIX_UNIT
+    rounded = np.round(linear / max(np.abs(linear).max(), 1e-9))
+    return rounded if abs(np.linalg.det(rounded)) == 1 else np.eye(2)
+
+
+def display_matrix_values(frame: VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers of the frame's display matrix, or None."""
+    for data in frame.side_data:
+        if data.type == SideData.DISPLAYMATRIX:
+            return struct.unpack("9i", bytes(data)[:36])
+    return None
+
+
+def display_geometry(
+    width: int, height: int, sar: Fraction, linear: Floats
+) -> tuple[int, int, Floats]:
+    """Display width, height and the float64 [2, 3] map from display to coded coordinates.
+
+    linear: [2, 2] from `display_matrix`. The sample aspect ratio stretches the coded width.
+    """
+    forward = linear @ np.diag([float(sar), 1.0])
+    corners = forward @ np.array([[0, width, 0, width], [0, 0, height, height]], float)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    back = np.linalg.inv(forward).astype(np.float64)
+    size = np.round(high - low).astype(int)
+    return int(size[0]), int(size[1]), np.column_stack([back, back @ low])
