@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from fractions import Fraction
 
+    from av.buffer import Buffer
     from av.video.frame import VideoFrame
 
     from facerestore.frames import Floats
@@ -31,10 +33,14 @@ def display_matrix(frame: VideoFrame) -> Floats:
 
 def display_matrix_values(frame: VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers of the frame's display matrix, or None."""
-    for data in frame.side_data:
-        if data.type == SideData.DISPLAYMATRIX:
-            return struct.unpack("9i", bytes(data)[:36])
-    return None
+    data = side_data(frame, SideData.DISPLAYMATRIX)
+    return struct.unpack("9i", data[:36]) if data else None
+
+
+def side_data(frame: VideoFrame, kind: SideData) -> bytes | None:
+    """The frame's side data of one kind, if it has any."""
+    found = cast("Mapping[SideData, Buffer]", frame.side_data).get(kind)
+    return None if found is None else bytes(found)
 
 
 def display_geometry(

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from facerestore.errors import BadInputError
-from facerestore.video.geometry import display_geometry, display_matrix
+from facerestore.video.geometry import (
+    display_geometry,
+    display_matrix,
+    display_matrix_values,
+    side_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +52,15 @@ class FilmInfo:
     """What a film is.
 
     container:      format names as FFmpeg gives them ("mov,mp4,m4a,3gp,3g2,mj2")
+    quicktime:      written as MOV rather than MP4
     width, height:  coded size in samples;  bit_depth: bits per sample
     time_base:      unit of the frames' pts, in seconds;  rate: nominal frames per second
     duration_seconds, frames_estimate: from the header, for progress only; None if unknown
     sar:            width of a sample over its height
     rotation_degrees: clockwise turn that brings the picture upright;  mirrored: flipped, too
     display_width, display_height: size in display coordinates (upright, square pixels)
+    matrix:         the display matrix as stored, 9 numbers, or None
+    mastering, light: HDR10 static metadata as stored, bytes, or None
     to_coded:       float64 [2, 3], display coordinates -> coded luma coordinates
     color_space, color_range, color_trc: numbers of ITU-T H.273 (2 = not said)
     first_pts:      pts of the first frame
@@ -60,6 +69,7 @@ class FilmInfo:
 
     path: Path
     container: str
+    quicktime: bool
     codec: str
     width: int
     height: int
@@ -74,6 +84,9 @@ class FilmInfo:
     mirrored: bool
     display_width: int
     display_height: int
+    matrix: tuple[int, ...] | None
+    mastering: bytes | None
+    light: bytes | None
     to_coded: Floats
     interlaced: bool
     color_space: int
@@ -252,6 +265,7 @@ def _describe(
     return FilmInfo(
         path=path,
         container=container.format.name,
+        quicktime=container.metadata.get("major_brand", "").startswith("qt"),
         codec=codec.name,
         width=first.width,
         height=first.height,
@@ -266,6 +280,9 @@ def _describe(
         mirrored=bool(np.linalg.det(linear) < 0),
         display_width=width,
         display_height=height,
+        matrix=display_matrix_values(first),
+        mastering=side_data(first, SideData.MASTERING_DISPLAY_METADATA),
+        light=side_data(first, SideData.CONTENT_LIGHT_LEVEL),
         to_coded=to_coded,
         interlaced=bool(first.interlaced_frame),
         color_space=int(first.colorspace),
