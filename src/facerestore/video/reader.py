@@ -170,7 +170,7 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Film:
     """
     with opened(path) as container:
         stream = video_stream(container, path)
-        _check_size(stream, path, max_pixels)
+        check_size(stream, path, max_pixels=max_pixels)
         if container.format.name in STILL_FORMATS or container.format.name.endswith("_pipe"):
             raise BadInputError(f"{path}: is a still picture; make a video of it first")
         first = _first_frame(container, stream, path)
@@ -212,7 +212,8 @@ def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
     return streams[0]
 
 
-def _check_size(stream: av.VideoStream, path: Path, max_pixels: int) -> None:
+def check_size(stream: av.VideoStream, path: Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise BadInputError where the picture's size is unknown or beyond `max_pixels`."""
     width, height = stream.codec_context.width, stream.codec_context.height
     if not width or not height or stream.codec_context.pix_fmt is None:
         raise BadInputError(f"{path}: the picture's size or format is not known; is it damaged?")
