@@ -101,7 +101,7 @@ def _local_lines(values: Floats, deviation: float) -> Floats:
 
 
 def _noise(values: Floats, detected: np.ndarray) -> float:
-    """Standard deviation of the detector's noise, from how far each detection is off its neighbours.
+    """Standard deviation of the detector's noise: how far each detection is off its neighbours.
 
     The median ignores the moments of real motion. In units of `values`, per coordinate.
     """
