@@ -44,7 +44,7 @@ LOW_WEIGHT = 0.3  # at low noise the loss is large whatever the picture, and wou
 TOKENS, TOKEN_DIM = 1, 32
 LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
 EMA_DECAY = 0.998
-GRADIENT_WEIGHT, STEADY_WEIGHT = 1.0, 1.0
+GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
 SAVE_SECONDS = 120
 
 
@@ -61,7 +61,7 @@ class Stage:
 
 STAGES = (
     Stage(0.5, 128, 1, 16, 0.5),
-    Stage(0.65, 128, 4, 4, 0.5),
+    Stage(0.6, 128, 4, 4, 0.5),
     Stage(0.93, 256, 3, 2, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
@@ -113,14 +113,14 @@ def draw_sigma(batch: int) -> Tensor:
 
 
 def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-    """L1 noise loss plus, at high noise, L1 of the picture's spatial and temporal differences."""
+    """The squared noise loss of SVD plus, at high noise, L1 of spatial and temporal differences."""
     clean, bad, reference, gamma = batch
     clean, bad = (CODEC.encode(x / 127.5 - 1) for x in (clean, bad))  # [B, F, C, h, w]
     target = (clean - bad) * RESIDUAL_SCALE
     x = target + sigma * torch.randn_like(target)
     out, denoised = predict(unet, x, sigma, bad, CODEC.encode(reference), gamma)
     skip, scale, _, _ = scalings(sigma)
-    noise_loss = F.l1_loss(out, (target - skip * x) / scale, reduction="none").mean((1, 2, 3, 4))
+    noise_loss = F.mse_loss(out, (target - skip * x) / scale, reduction="none").mean((1, 2, 3, 4))
     error = CODEC.decode(denoised - target)  # [B, F, 3, H, W]
     high = (sigma.flatten() > 1).float()
     gradients = error.diff(dim=-1).abs().mean((1, 2, 3, 4)) + error.diff(dim=-2).abs().mean(

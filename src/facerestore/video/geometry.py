@@ -39,7 +39,10 @@ def display_matrix_values(frame: VideoFrame) -> tuple[int, ...] | None:
 
 def side_data(frame: VideoFrame, kind: SideData) -> bytes | None:
     """The frame's side data of one kind, if it has any."""
-    found = cast("Mapping[SideData, Buffer]", frame.side_data).get(kind)
+    try:
+        found = cast("Mapping[SideData, Buffer]", frame.side_data).get(kind)
+    except ValueError:  # PyAV gives up on all of it where it meets a type it does not know (EXIF)
+        return None
     return None if found is None else bytes(found)
 
 

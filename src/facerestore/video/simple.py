@@ -6,6 +6,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, cast
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
@@ -88,6 +89,12 @@ def read_picture(path: Path) -> Bytes:
 
     Raises BadInputError where the file cannot be read.
     """
+    if path.is_file():
+        data = np.fromfile(path, np.uint8)
+        # OpenCV first: it turns photos as their EXIF says, which PyAV does not show
+        photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if photo is not None:
+            return np.ascontiguousarray(photo[..., ::-1], np.uint8)
     return next(_pictures(path))
 
 
