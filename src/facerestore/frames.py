@@ -205,11 +205,16 @@ class Reference:
 class Patch:
     """What is blended into one frame: a picture and how much of it, on the crop's grid.
 
-    rgb:    float32 [S, S, 3], 0..1
+    rgb:    float32 [S, S, 3], 0..1, the new picture
+    source: float32 [S, S, 3], 0..1, the crop it was made from
+    detail: float32 [S, S], 1 where what is finer than the crop's pixels stays as in the frame, 0
+            where it goes too (holes); None = 1 everywhere
     luma:   float32 [S, S], blend weight of the luma samples, 0..1, 0 on the border
     chroma: float32 [S, S], blend weight of the chroma samples, 0..1, 0 on the border
     """
 
     rgb: NDArray[np.float32]
+    source: NDArray[np.float32]
+    detail: NDArray[np.float32] | None
     luma: NDArray[np.float32]
     chroma: NDArray[np.float32]

@@ -1,0 +1,114 @@
+"""From a restored crop to what is blended into the frame: mask, colour match, weights.
+
+Everything is on the crop's own grid and the mask never changes, so nothing can flicker at its edge.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facerestore.frames import Patch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facerestore.frames import Bytes, Tasks
+
+    Picture = NDArray[np.float32]
+
+# Fractions of the crop's side. The template has the eyes at y 0.47 and the mouth at y 0.72; the
+# mask reaches from the hairline to below the chin and from ear to ear.
+MASK_CENTRE = (0.5, 0.53)
+MASK_RADII = (0.45, 0.46)  # where the weight reaches 0
+FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
+ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
+MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
+HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
+LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+@lru_cache(maxsize=4)
+def soft_mask(size: int) -> Picture:
+    """float32 [size, size]: 1 on the face, falling smoothly to exactly 0 before the border."""
+    axis = (np.arange(size) + 0.5) / size
+    x = np.abs(axis - MASK_CENTRE[0])[None, :] / MASK_RADII[0]
+    y = np.abs(axis - MASK_CENTRE[1])[:, None] / MASK_RADII[1]
+    radius = (x**ROUNDNESS + y**ROUNDNESS) ** (1 / ROUNDNESS)
+    fall = np.clip((1 - radius) / FEATHER, 0, 1)
+    mask = ((1 - np.cos(np.pi * fall)) / 2).astype(np.float32)
+    mask.flags.writeable = False
+    return mask
+
+
+def match_colour(
+    restored: Picture, source: Picture, *, known: Picture | None = None, luma_only: bool = False
+) -> Picture:
+    """The restored picture with the source's low frequencies: no seam, no drift of brightness.
+
+    restored, source: float32 [S, S, 3], 0..1;  known: float32 [S, S], 0 where the source must not
+    count (holes);  luma_only: keep the restored colours (colorization)
+    """
+    difference = source - restored
+    if luma_only:
+        difference = np.repeat((difference @ LUMA_601)[..., None], 3, axis=-1)
+    if known is None:
+        return restored + _low_pass(difference)
+    # normalised convolution: holes borrow the match of their surroundings
+    weight = np.maximum(_low_pass(known), 1e-4)[..., None]
+    return restored + _low_pass(difference * known[..., None]) / weight
+
+
+def _low_pass(picture: Picture) -> Picture:
+    """Gaussian of MATCH_SIGMA, computed at a quarter of the size, where it loses nothing."""
+    size = len(picture)
+    small = cv2.resize(picture, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), size * MATCH_SIGMA / 4, borderType=cv2.BORDER_REFLECT)
+    back = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(back, np.float32)
+
+
+def make_patch(
+    restored: Bytes,
+    source: Bytes,
+    tasks: Tasks,
+    *,
+    holes: NDArray[np.bool_] | None = None,
+    strength: float = 1.0,
+) -> Patch:
+    """What to blend for one face in one frame.
+
+    restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  strength: 0..1, scales all weights
+    bfr replaces luma and chroma under the mask; color alone replaces chroma (and luma in holes);
+    inpaint alone replaces the holes under the mask, grown and feathered.
+    """
+    mask = soft_mask(len(source))
+    new, old = (picture.astype(np.float32) / 255 for picture in (restored, source))
+    filled = _soft_holes(holes) if tasks.inpaint and holes is not None else None
+    if tasks.bfr:
+        known = None if filled is None else 1 - filled
+        new = match_colour(new, old, known=known, luma_only=tasks.color)
+    nothing = np.zeros_like(mask)
+    inside = nothing if filled is None else filled * mask
+    luma = mask if tasks.bfr else inside
+    chroma = mask if tasks.bfr or tasks.color else inside
+    return Patch(
+        rgb=np.clip(new, 0, 1),
+        source=old,
+        detail=None if filled is None else 1 - filled,
+        luma=luma * np.float32(strength),
+        chroma=chroma * np.float32(strength),
+    )
+
+
+def _soft_holes(holes: NDArray[np.bool_]) -> Picture:
+    """float32 [S, S]: 1 in the holes and on their rims, feathered outside."""
+    size = len(holes)
+    reach = max(1, round(HOLE_GROW * size))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * reach + 1, 4 * reach + 1))
+    grown = np.asarray(cv2.dilate(holes.astype(np.float32), kernel), np.float32)
+    soft = np.asarray(cv2.GaussianBlur(grown, (0, 0), reach / 2), np.float32)
+    return np.maximum(soft, holes.astype(np.float32))
