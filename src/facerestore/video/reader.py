@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -11,10 +10,10 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from av.sidedata.sidedata import Type as SideData
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from facerestore.errors import BadInputError
+from facerestore.video.container import MAX_PIXELS, check_size, opened, video_stream
 from facerestore.video.geometry import (
     display_geometry,
     display_matrix,
@@ -30,9 +29,11 @@ if TYPE_CHECKING:
 
     from facerestore.frames import Floats
 
-MAX_PIXELS = 8192 * 8192  # a 52 kB file can claim 16000 x 16000 and fill the memory
 DEFAULT_RATE = Fraction(25)
 PQ, HLG = 16, 18  # transfer characteristics, ITU-T H.273 table 3
+INDEXED = ("matroska", "mp4")  # formats whose seeking arrives at or before the time asked for
+SEEK_MARGIN_SECONDS = 1.0  # indexes go by decoding time, which runs ahead of the time of showing
+SHORT_BY_SECONDS = 0.5  # sound and picture rarely end at the same moment
 STILL_FORMATS = ("image2", "png_pipe", "jpeg_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe")
 
 
@@ -106,11 +107,26 @@ class Film:
     """An opened film. `frames()` decodes from the beginning each time, with its own decoder.
 
     damaged: packets that could not be decoded in the last complete pass
+    end_seconds: where the last frame of that pass ends; None before
     """
 
     def __init__(self, info: FilmInfo) -> None:
         self.info = info
         self.damaged = 0
+        self.end_seconds: float | None = None
+
+    def troubles(self) -> list[str]:
+        """What the last complete pass over the frames found wrong with the file."""
+        found, header = [], self.info.duration_seconds
+        if self.damaged:
+            found.append(f"{self.damaged} damaged packets could not be decoded and were skipped")
+        end = self.end_seconds
+        if end is not None and header is not None and end < header - SHORT_BY_SECONDS:
+            found.append(
+                f"the picture ends at {end:.2f} s, the header says {header:.2f} s: "
+                "the file may be cut off"
+            )
+        return found
 
     def seconds(self, frame: VideoFrame) -> float:
         """Time of a frame since the film's first frame."""
@@ -155,6 +171,8 @@ class Film:
                 _check_same(frame, info, self.seconds(frame))
                 yield frame
         self.damaged = damaged
+        if last is not None:
+            self.end_seconds = float((last - info.first_pts) * info.time_base + 1 / info.rate)
 
 
 def frame_pts(frame: VideoFrame) -> int:
@@ -177,50 +195,6 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Film:
         return Film(_describe(path, container, stream, first))
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """The container of a file, closed at the end; raises BadInputError if it is not readable."""
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder; name a video file")
-    try:
-        container = av.open(str(path), "r")
-    except FileNotFoundError:
-        raise BadInputError(f"{path}: no such file; check the name") from None
-    except PermissionError:
-        raise BadInputError(f"{path}: may not be read; check its permissions") from None
-    except (FFmpegError, ValueError, OSError) as error:
-        empty = path.exists() and path.stat().st_size == 0
-        fact = "is empty" if empty else f"is not a readable video ({_reason(error)})"
-        raise BadInputError(f"{path}: {fact}; copy it again or check that it plays") from None
-    with container:
-        yield container
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.lower()
-
-
-def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
-    """The stream to restore: the first that is not a cover picture."""
-    cover = Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
-    if not streams:
-        raise BadInputError(f"{path}: no video stream; is it an audio file?")
-    if streams[0].codec_context is None:
-        raise BadInputError(f"{path}: video codec not supported; convert the file first")
-    return streams[0]
-
-
-def check_size(stream: av.VideoStream, path: Path, *, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise BadInputError where the picture's size is unknown or beyond `max_pixels`."""
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if not width or not height or stream.codec_context.pix_fmt is None:
-        raise BadInputError(f"{path}: the picture's size or format is not known; is it damaged?")
-    if width * height > max_pixels:
-        raise BadInputError(f"{path}: {width}x{height} is too large; reduce it below 8192x8192")
-
-
 def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> VideoFrame:
     for packet in container.demux(stream):
         try:
@@ -235,9 +209,12 @@ def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) 
 def _seek(
     container: InputContainer, stream: av.VideoStream, info: FilmInfo, start_seconds: float
 ) -> None:
-    target = info.first_pts + int(start_seconds / info.time_base)
+    """Go to a key frame before this time, or stay at the beginning where that is not certain."""
+    if not any(name in info.container for name in INDEXED):
+        return
+    ticks = int(max(start_seconds - SEEK_MARGIN_SECONDS, 0) / info.time_base)
     try:
-        container.seek(max(target - 1, info.first_pts), stream=stream)
+        container.seek(info.first_pts + ticks, stream=stream)
     except FFmpegError:
         container.seek(0)  # no index: decode from the beginning and drop
 
@@ -298,6 +275,9 @@ def _describe(
 def _duration(container: InputContainer, stream: av.VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "").split(":")  # Matroska: 00:01:02.345000000
+    if len(tag) == 3:
+        return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
     return container.duration / av.time_base if container.duration else None
 
 

@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from facerestore.errors import BadInputError
+from facerestore.video.container import check_size, opened, video_stream
 from facerestore.video.geometry import display_matrix
-from facerestore.video.reader import check_size, opened, video_stream
 from facerestore.video.writer import atomic
 
 if TYPE_CHECKING:
@@ -89,12 +89,10 @@ def read_picture(path: Path) -> Bytes:
 
     Raises BadInputError where the file cannot be read.
     """
-    if path.is_file():
-        data = np.fromfile(path, np.uint8)
-        # OpenCV first: it turns photos as their EXIF says, which PyAV does not show
-        photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if photo is not None:
-            return np.ascontiguousarray(photo[..., ::-1], np.uint8)
+    # OpenCV first: it turns photos as their EXIF says, which PyAV does not show
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if photo is not None:
+        return np.ascontiguousarray(photo[..., ::-1], np.uint8)
     return next(_pictures(path))
 
 

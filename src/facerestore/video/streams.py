@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from facerestore.video.reader import video_stream
+from facerestore.video.container import video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,10 +15,11 @@ from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 
 from facerestore.errors import FaceRestoreError, ResourceError, UsageError
+from facerestore.video.container import opened, video_stream
 from facerestore.video.hdr import hdr_options, loses_hdr
 from facerestore.video.matroska import PLACEHOLDER_DEGREES, write_display_size
 from facerestore.video.profiles import Encoding, choose_encoding
-from facerestore.video.reader import Film, frame_pts, opened, video_stream
+from facerestore.video.reader import Film, frame_pts
 from facerestore.video.streams import (
     STREAM_TAGS,
     OtherStreams,

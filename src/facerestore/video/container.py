@@ -1,0 +1,64 @@
+"""Open a file, find the picture stream in it, refuse what is none; one clear sentence each."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import av
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from facerestore.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.container import InputContainer
+
+MAX_PIXELS = 8192 * 8192  # a 52 kB file can claim 16000 x 16000 and fill the memory
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """The container of a file, closed at the end; raises BadInputError if it is not readable."""
+    if path.is_dir():
+        raise BadInputError(f"{path}: is a folder; name a video file")
+    try:
+        container = av.open(str(path), "r")
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: no such file; check the name") from None
+    except PermissionError:
+        raise BadInputError(f"{path}: may not be read; check its permissions") from None
+    except (FFmpegError, ValueError, OSError) as error:
+        empty = path.exists() and path.stat().st_size == 0
+        fact = "is empty" if empty else f"is not a readable video ({_reason(error)})"
+        raise BadInputError(f"{path}: {fact}; copy it again or check that it plays") from None
+    with container:
+        yield container
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.lower()
+
+
+def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
+    """The stream to restore: the first that is not a cover picture."""
+    cover = Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        raise BadInputError(f"{path}: no video stream; is it an audio file?")
+    if streams[0].codec_context is None:
+        raise BadInputError(f"{path}: video codec not supported; convert the file first")
+    return streams[0]
+
+
+def check_size(stream: av.VideoStream, path: Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise BadInputError where the picture's size is unknown or beyond `max_pixels`."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not width or not height or stream.codec_context.pix_fmt is None:
+        raise BadInputError(f"{path}: the picture's size or format is not known; is it damaged?")
+    if width * height > max_pixels:
+        raise BadInputError(f"{path}: {width}x{height} is too large; reduce it below 8192x8192")
