@@ -14,7 +14,7 @@ from facerestore.frames import Face, FaceTrack, Floats, Ints
 OUTLIER = 0.25  # in box heights: a detection this far off both neighbours that agree is dropped
 
 
-@dataclass
+@dataclass(eq=False)
 class Strand:
     """A face being followed: what was seen of it, and how it moved from frame to frame.
 
@@ -39,11 +39,24 @@ class Strand:
 
     def met(self, frame: int, face: Face, sharp: float) -> None:
         self.box, self.seen[frame], self.sharp[frame] = face.box, face, sharp
-        self.missed.clear()
+
+    def seen_until(self, end: int) -> list[int]:
+        """The frames up to `end` in which it was detected, in order."""
+        return [frame for frame in self.seen if frame <= end]
+
+    def missed_since(self, frame: int, end: int) -> bool:
+        """Whether a search after `frame` and up to `end` did not find it."""
+        return any(frame < missed <= end for missed in self.missed)
 
     @property
     def last_seen(self) -> int:
-        return max(self.seen)
+        return next(reversed(self.seen))
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the last search missed it or its motion was lost just now."""
+        missed = bool(self.missed) and self.missed[-1] > self.last_seen
+        return missed or (bool(self.motions) and self.motions[-1] is None)
 
 
 def fused(strand: Strand, shot: int, end: int, gap: int) -> FaceTrack | None:
@@ -53,10 +66,10 @@ def fused(strand: Strand, shot: int, end: int, gap: int) -> FaceTrack | None:
     differs from the next only by what the flow missed; there they are interpolated, and then
     taken back.
     """
-    at = np.array(sorted(frame for frame in strand.seen if frame <= end))
+    at = np.array(strand.seen_until(end))
     if len(at) == 0:
         return None
-    last = min(_followed_to(strand, int(at[-1])), end, int(at[-1]) + gap)
+    last = min(_followed_to(strand, int(at[-1]), end), int(at[-1]) + gap)
     scale, shift = _summed(strand.motions[: last - strand.first])
     faces = [strand.seen[frame] for frame in at]
     points = np.array([np.vstack([f.box.reshape(2, 2), f.landmarks]) for f in faces])  # [m, 7, 2]
@@ -71,12 +84,12 @@ def fused(strand: Strand, shot: int, end: int, gap: int) -> FaceTrack | None:
     return FaceTrack(0, shot, strand.first, boxes, moved[:, 2:], scores)
 
 
-def _followed_to(strand: Strand, frame: int) -> int:
-    """The last frame to which the flow carries a face last seen at `frame` and not missed since."""
-    if not strand.missed:
-        while (i := frame - strand.first) < len(strand.motions) and strand.motions[i]:
-            frame += 1
-    return frame
+def _followed_to(strand: Strand, frame: int, end: int) -> int:
+    """The last frame up to `end` to which the flow carries a face last seen at `frame`."""
+    if strand.missed_since(frame, end):
+        return frame
+    onward = strand.motions[frame - strand.first : end - strand.first]
+    return frame + (onward.index(None) if None in onward else len(onward))
 
 
 def _summed(steps: Sequence[Motion | None]) -> tuple[Floats, Floats]:

@@ -95,10 +95,7 @@ class ShotTracker:
         """
         if (frame - self._first) % self._every == 0:
             return True
-        return self._retries < RETRIES and any(
-            strand.missed or (strand.motions and strand.motions[-1] is None)
-            for strand in self._open
-        )
+        return self._retries < RETRIES and any(strand.unsure for strand in self._open)
 
     def push(self, frame: int, grey: Bytes, faces: Sequence[Face] | None) -> None:
         """Take the next frame: its small grey picture, uint8 [h, w], and its faces if searched.
@@ -125,14 +122,13 @@ class ShotTracker:
         Tracks are numbered from 0 by time and place; whoever knows the film renumbers them.
         """
         end = self._next - 1 if last is None else last
-        length = end - self._first + 1
         kept: list[FaceTrack] = []
         ignored = Ignored()
         for strand in sorted([*self._closed, *self._open], key=lambda s: (s.first, *s.box)):
             track = fused(strand, self._shot, end, self._gap)
             if track is None:
                 continue
-            reason = self._why_ignored(strand, track, min(MIN_FRAMES, length))
+            reason = self._why_ignored(strand, track, end)
             kept.extend([] if reason else [track])
             ignored += reason or Ignored()
         return ShotFaces(tuple(replace(t, person=i) for i, t in enumerate(kept)), ignored)
@@ -173,13 +169,13 @@ class ShotTracker:
         self._open = [strand for strand in self._open if strand not in lost]
         self._closed.extend(lost)
 
-    def _why_ignored(self, strand: Strand, track: FaceTrack, least: int) -> Ignored | None:
+    def _why_ignored(self, strand: Strand, track: FaceTrack, end: int) -> Ignored | None:
         """One count if the face is to be left alone, None if it is to be restored.
 
         Left alone is a face that is small in the median; one that is both blurred and scored low
-        in the median; one of fewer than `least` frames, or found once and not the next time.
+        in the median; one of too few frames, or found once and not the next time.
         """
-        at = [frame for frame in strand.seen if frame <= track.last]
+        at = strand.seen_until(end)
         height = np.median([strand.seen[f].box[3] - strand.seen[f].box[1] for f in at])
         score = np.median([strand.seen[f].score for f in at])
         sharp = np.median([strand.sharp[f] for f in at])
@@ -187,7 +183,8 @@ class ShotTracker:
             return Ignored(small=1)
         if score < BLUR_SCORE and sharp < BLUR_SHARPNESS:
             return Ignored(blurred=1)
-        if len(track) < least or (len(at) == 1 and strand.missed):
+        flicker = len(at) == 1 and strand.missed_since(at[0], end)
+        if flicker or len(track) < min(MIN_FRAMES, end - self._first + 1):
             return Ignored(short=1)
         return None
 
