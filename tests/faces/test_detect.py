@@ -45,7 +45,6 @@ def test_a_face_cut_off_at_the_edge_keeps_its_landmarks_in_place(centerface, por
     cut = 205  # through the eye
     faces = centerface.detect(np.ascontiguousarray(portrait[:, cut:]))
     (face,) = [face for face in faces if face.box[0] < 40]
-    assert face.box[0] < 0
     assert np.abs(face.landmarks - (whole.landmarks - [cut, 0])).max() < 10
 
 

@@ -238,13 +238,12 @@ def test_sharpness_falls_with_blur_and_ignores_contrast(portrait, grey):
     box = np.array([160.0, 60.0, 290.0, 190.0])
     sharp = sharpness(grey(portrait, 1.0), box, scale=1.0)
     soft = sharpness(grey(cv2.GaussianBlur(portrait, (0, 0), 4), 1.0), box, scale=1.0)
-    assert soft < sharp / 3
+    assert soft < sharp / 2
     assert sharpness(grey(portrait // 2 + 60, 1.0), box, scale=1.0) == pytest.approx(sharp, rel=0.2)
     assert sharpness(PLAIN, box, scale=1.0) == 0
     assert sharpness(PLAIN, box + 5000, scale=1.0) == 0
 
 
-@pytest.mark.weights
 def test_the_real_clips_are_followed_from_end_to_end(centerface, shared_clips, read, grey):
     """One person a clip (two in keep_real_3) from the first frame to the last, one track each."""
     for clip in shared_clips:

@@ -17,6 +17,7 @@ LEVELS = 3  # halvings: follows motions of up to about 40 px a frame
 THERE_AND_BACK = 0.7  # px a point may end up away from its start after following it back
 LEAST_POINTS = 10  # of 49 that must agree, else the motion is unknown
 SPREAD = 0.1  # of the box: the points' median distance from the common motion, above it is unknown
+LOOK = 32  # px, the size at which sharpness is measured: eyes and mouth are 4 px high
 MOST_ZOOM = 1.25  # a frame: faster is a mistake
 
 
@@ -68,17 +69,19 @@ def motions(
 
 
 def sharpness(grey: Bytes, box: Floats, *, scale: float) -> float:
-    """Fine detail of the face over its contrast, 0..about 1: the Laplacian's mean over deviation.
+    """How clear a face's features are, 0..about 1, whatever its size, brightness and contrast.
 
-    Does not change with brightness and contrast. 0 for a face outside the picture or without one.
+    The mean Laplacian over the deviation, at LOOK px. 0 for a face outside the picture or without
+    contrast.
     """
     import cv2
 
     left, top, right, bottom = np.round(_inner(box * scale)).astype(int).clip(0)
-    face = grey[top:bottom, left:right].astype(np.float32)
-    if min(face.shape) < 3 or face.std() < 1:
+    part = grey[top:bottom, left:right].astype(np.float32)
+    if min(part.shape) < 3 or part.std() < 1:
         return 0.0
-    return float(np.abs(cv2.Laplacian(face, cv2.CV_32F)).mean() / face.std() / 8)
+    face = cv2.resize(part, (LOOK, LOOK), interpolation=cv2.INTER_AREA)
+    return float(np.abs(cv2.Laplacian(face, cv2.CV_32F)).mean() / face.std())
 
 
 def _inner(box: Floats) -> Floats:

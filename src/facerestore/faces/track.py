@@ -24,8 +24,8 @@ RETRIES = 3  # frames in a row looked at again where a known face was missed or 
 MIN_FACE = 40  # box height in display px; below, a restored face is invention
 MIN_FRAMES = 5  # shorter appearances are flicker, unless the shot itself is shorter
 LEAST_OVERLAP = 0.2  # IoU of a face and where it was expected; heads turn between detections
-BLUR_SCORE = 0.75  # a face below this score and this sharpness cannot be tracked: the detector
-BLUR_SHARPNESS = 0.02  # is unsure and the landmarks wander by more than the face has detail
+BLUR_SCORE = 0.75  # a face is too blurred to track below this score (the detector is unsure)
+BLUR_SHARPNESS = 0.12  # and below this sharpness: a blur of 1/16 of its height, eyes are smears
 
 
 @dataclass(frozen=True)
