@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
 
 MAX_PIXELS = 8192 * 8192  # a 52 kB file can claim 16000 x 16000 and fill the memory
 
@@ -26,7 +28,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     if path.is_dir():
         raise BadInputError(f"{path}: is a folder; name a video file")
     try:
-        container = av.open(str(path), "r")
+        container = av.open(str(path), "r", metadata_errors="replace")  # old films: Latin-1
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; check the name") from None
     except PermissionError:
@@ -42,6 +44,20 @@ def opened(path: Path) -> Iterator[InputContainer]:
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.lower()
+
+
+def packets(container: InputContainer, *streams: Stream) -> Iterator[Packet | None]:
+    """The packets of these streams; None, as the last, where the file cannot be read further."""
+    demuxed = container.demux(*streams)
+    while True:
+        try:
+            packet = next(demuxed)
+        except StopIteration:
+            return
+        except FFmpegError:
+            yield None
+            return
+        yield packet
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:

@@ -21,11 +21,23 @@ ALPHA = ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")
 
 X264 = {"crf": "18", "preset": "medium"}
 X264_LOSSLESS = {"qp": "0", "preset": "veryfast"}  # qp, not crf: crf=0 is lossy at 10 bits
-X265 = {"crf": "18", "preset": "medium"}
-X265_SMALL = {"crf": "20", "preset": "medium"}
+X265_QUIET = {"x265-params": "log-level=error"}  # it writes to stderr by itself otherwise
+X265 = {"crf": "18", "preset": "medium", **X265_QUIET}
+X265_SMALL = {"crf": "20", "preset": "medium", **X265_QUIET}
 SVT_AV1 = {"preset": "8", "crf": "28"}
 VP9 = {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 FFV1 = {"level": "3", "g": "1", "slicecrc": "1"}  # every frame a key frame, checksummed
+
+HOLDS = {  # containers per encoder, the usual one first
+    "libx264": ("mp4", "mov", "matroska"),
+    "libx265": ("mp4", "mov", "matroska"),
+    "libsvtav1": ("mp4", "matroska"),
+    "libvpx-vp9": ("mp4", "matroska"),
+    "ffv1": ("matroska",),
+    "prores_ks": ("mov", "matroska"),
+}
+PROGRESSIVE_ONLY = ("libsvtav1", "libvpx-vp9")
+SVT_LEAST_SIZE = 64  # SVT-AV1 refuses smaller pictures
 
 # Without loss of a sample: formats that FFV1 does not take as they are.
 FFV1_LIKE = {
@@ -77,14 +89,21 @@ def choose_encoding(info: FilmInfo, profile: str, *, suffix: str = "") -> Encodi
     suffix: of the output file the user named, "" where the tool chooses
     """
     container = choose_container(info, profile, suffix)
-    for codec, options, pix_fmt in _candidates(info, profile):
-        if not _takes(codec, pix_fmt, info):
-            continue
-        if codec == "ffv1" and container != "matroska" and not suffix:
-            container = "matroska"
-        _check_pair(codec, container, suffix, profile)
-        return Encoding(codec, options, pix_fmt, container, _notes(info, profile, codec))
-    raise BadInputError(f"{info.path}: sample format {info.pix_fmt} cannot be encoded; convert it")
+    takers = [entry for entry in _candidates(info, profile) if _takes(entry[0], entry[2], info)]
+    if not takers:
+        raise BadInputError(
+            f"{info.path}: {_what(info)} cannot be written with profile {profile}; use archive"
+        )
+    for codec, options, pix_fmt in takers:
+        if not suffix and container not in HOLDS[codec]:
+            container = HOLDS[codec][0]
+        if container in HOLDS[codec]:
+            return Encoding(codec, options, pix_fmt, container, _notes(info, profile, codec))
+    needs = " or ".join(SUFFIX_OF[name] for name in HOLDS[takers[-1][0]])
+    raise UsageError(
+        f"output '*{suffix}': cannot hold {takers[-1][0]}, in which profile {profile} writes "
+        f"{_what(info)}; use {needs}"
+    )
 
 
 def _candidates(info: FilmInfo, profile: str) -> list[tuple[str, dict[str, str], str]]:
@@ -110,27 +129,29 @@ def _prores(info: FilmInfo) -> tuple[str, dict[str, str], str]:
 
 
 def _takes(codec: str, pix_fmt: str, info: FilmInfo) -> bool:
-    known = {f.name for f in av.Codec(codec, "w").video_formats or ()}
+    known = {f.name: f for f in av.Codec(codec, "w").video_formats or ()}
     if pix_fmt not in known or (has_alpha(pix_fmt) and codec not in ("ffv1", "prores_ks")):
+        return False
+    if info.interlaced and codec in PROGRESSIVE_ONLY:
         return False
     if codec in ("ffv1", "libvpx-vp9", "prores_ks"):
         return True
-    return info.width % 2 == 0 and info.height % 2 == 0 and min(info.width, info.height) >= 64
-
-
-def _check_pair(codec: str, container: str, suffix: str, profile: str) -> None:
-    if codec == "ffv1" and container != "matroska":
-        raise UsageError(f"output '*{suffix}': this film is written as FFV1, which needs .mkv")
-    if codec == "prores_ks" and container == "mp4":
-        raise UsageError(f"output '*{suffix}': profile {profile} (ProRes) needs .mov or .mkv")
+    if codec == "libsvtav1" and min(info.width, info.height) < SVT_LEAST_SIZE:
+        return False
+    across, down = 2 // known[pix_fmt].chroma_width(2), 2 // known[pix_fmt].chroma_height(2)
+    return info.width % across == 0 and info.height % down == 0
 
 
 def _notes(info: FilmInfo, profile: str, codec: str) -> tuple[str, ...]:
     usual = {"share": "libx264", "lossless": "libx264", "small": "libsvtav1"}.get(profile, codec)
     if codec == usual:
         return ()
-    what = f"{info.width}x{info.height} {info.pix_fmt}"
-    return (f"{usual} cannot hold {what} unchanged, so {codec} is used",)
+    return (f"{usual} cannot hold {_what(info)} unchanged, so {codec} is used",)
+
+
+def _what(info: FilmInfo) -> str:
+    lines = " interlaced" if info.interlaced else ""
+    return f"{info.width}x{info.height} {info.pix_fmt}{lines}"
 
 
 def has_alpha(pix_fmt: str) -> bool:
@@ -141,3 +162,9 @@ def has_alpha(pix_fmt: str) -> bool:
 def default_output(source: Path, container: str) -> Path:
     """`film.avi` -> `film.restored.mkv`, beside it."""
     return source.with_name(f"{source.stem}.restored{SUFFIX_OF[container]}")
+
+
+def missing_encoders() -> list[str]:
+    """Names of the encoders the profiles use that this build of FFmpeg lacks."""
+    wanted = ("libx264", "libx265", "libsvtav1", "ffv1", "prores_ks", "libvpx-vp9")
+    return [name for name in wanted if name not in av.codecs_available]

@@ -13,7 +13,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 
 from facerestore.errors import BadInputError
-from facerestore.video.container import MAX_PIXELS, check_size, opened, video_stream
+from facerestore.video.container import MAX_PIXELS, check_size, opened, packets, video_stream
 from facerestore.video.geometry import (
     display_geometry,
     display_matrix,
@@ -156,13 +156,13 @@ class Film:
     def _decode(self, container: InputContainer, stream: av.VideoStream) -> Iterator[VideoFrame]:
         info, damaged, last = self.info, 0, None
         step = max(1, round(1 / info.rate / info.time_base))
-        for packet in container.demux(stream):
+        for packet in packets(container, stream):
             try:
-                frames = packet.decode()
+                frames = packet.decode() if packet else None
             except FFmpegError:
-                damaged += 1
-                continue
-            for frame in frames:
+                frames = None
+            damaged += frames is None
+            for frame in frames or ():
                 assert isinstance(frame, VideoFrame)
                 if frame.pts is None:
                     frame.pts = info.first_pts if last is None else last + step
@@ -196,9 +196,9 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Film:
 
 
 def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> VideoFrame:
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         try:
-            for frame in packet.decode():
+            for frame in packet.decode() if packet else ():
                 assert isinstance(frame, VideoFrame)
                 return frame
         except FFmpegError:

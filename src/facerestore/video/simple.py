@@ -13,9 +13,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from facerestore.errors import BadInputError
-from facerestore.video.container import check_size, opened, video_stream
+from facerestore.video.container import check_size, opened, packets, video_stream
 from facerestore.video.geometry import display_matrix
-from facerestore.video.writer import atomic
+from facerestore.video.output import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -123,9 +123,9 @@ def _pictures(path: Path) -> Iterator[Bytes]:
         stream = video_stream(container, path)
         check_size(stream, path)
         found = False
-        for packet in container.demux(stream):
+        for packet in packets(container, stream):
             try:
-                frames = packet.decode()
+                frames = packet.decode() if packet else []
             except FFmpegError:
                 continue
             for frame in frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +10,7 @@ import av
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from facerestore.video.container import video_stream
+from facerestore.video.container import packets, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from facerestore.video.reader import FilmInfo
 
+SEEK_MARGIN_SECONDS = 30.0  # subtitles last longer than sound packets
 MUXER_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands"}  # written anew
 STREAM_TAGS = {"encoder", "duration", "bps", "number_of_frames", "number_of_bytes"}
 FREE_TAGS = ("comment", "description", "synopsis")  # what MP4 and MOV keep without a flag
@@ -41,12 +43,14 @@ class OtherStreams:
         *,
         with_video: bool = False,
     ) -> None:
-        self.target, self.warnings = target, warnings
+        self.source, self.target, self.warnings = source, target, warnings
+        self.source_start = Fraction(source.start_time or 0, av.time_base)
         self.begin, self.end, self.shift = Fraction(-(10**9)), Fraction(10**9), Fraction(0)
         self.out: dict[int, Stream] = {}
         self.converted: set[int] = set()
         self.last_dts: dict[int, int] = {}
         self.dropped = 0
+        self.least_step = 0 if target.format.name == "matroska" else 1  # what the muxers demand
         main = video_stream(source, film.path)
         for stream in source.streams:
             if with_video or stream.index != main.index:
@@ -57,7 +61,9 @@ class OtherStreams:
     def _add(self, stream: Stream, source: InputContainer) -> None:
         matroska = self.target.format.name == "matroska"
         if stream.type == "data":
-            return  # chapter titles and timecodes, which the muxer writes again from their tags
+            if not _written_anew(stream, source):
+                self.warnings.append(f"data stream {stream.index} dropped: no player needs it")
+            return
         if stream.type == "attachment":
             self._attach(stream)
             return
@@ -98,9 +104,19 @@ class OtherStreams:
     def _demux(self, source: InputContainer) -> Iterator[Packet]:
         if self.out:
             wanted = [source.streams[index] for index in self.out]
-            for packet in source.demux(*wanted):
-                if packet.size and packet.stream.index in self.out:
+            for packet in packets(source, *wanted):
+                if packet is None:
+                    self.warnings.append("the file is damaged: sound and subtitles end early")
+                elif packet.size and packet.stream.index in self.out:
                     yield packet
+
+    def start_at(self, seconds: Fraction) -> None:
+        """Copy from here on only, and make it the new time 0. Call before the first copy."""
+        self.begin = self.shift = seconds
+        ahead = float(seconds - self.source_start) - SEEK_MARGIN_SECONDS
+        if ahead > 0:
+            with suppress(FFmpegError):  # without an index everything before is read and dropped
+                self.source.seek(round((ahead + float(self.source_start)) * av.time_base))
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Write the packets up to this time of the source's clock; None = all that are left."""
@@ -124,7 +140,7 @@ class OtherStreams:
             packet.pts = None if packet.pts is None else packet.pts - ticks
             packet.dts = None if packet.dts is None else packet.dts - ticks
         last = self.last_dts.get(stream.index)
-        if packet.dts is not None and last is not None and packet.dts < last:
+        if packet.dts is not None and last is not None and packet.dts < last + self.least_step:
             self.dropped += 1  # damaged streams run backwards; the muxer would refuse
             return
         if packet.dts is not None:
@@ -133,6 +149,13 @@ class OtherStreams:
             packet = subrip_packet(packet)
         packet.stream = self.out[stream.index]
         self.target.mux(packet)
+
+
+def _written_anew(stream: Stream, source: InputContainer) -> bool:
+    """Timecodes and chapter titles of MP4 and MOV: their muxers make such streams from tags."""
+    timecode = "timecode" in stream.metadata
+    titles = bool(source.chapters()) and "Subtitle" in stream.metadata.get("handler_name", "")
+    return timecode or titles
 
 
 def packet_seconds(packet: Packet) -> Fraction | None:

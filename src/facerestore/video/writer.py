@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import av
-import numpy as np
-from av.codec.context import Flags
-from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 
-from facerestore.errors import FaceRestoreError, ResourceError, UsageError
+from facerestore.errors import FaceRestoreError, UsageError
 from facerestore.video.container import opened, video_stream
-from facerestore.video.hdr import hdr_options, loses_hdr
-from facerestore.video.matroska import PLACEHOLDER_DEGREES, write_display_size
+from facerestore.video.encoder import add_video, as_format, lost_side_data, needs_size_patch
+from facerestore.video.hdr import loses_hdr
+from facerestore.video.matroska import write_display_size
+from facerestore.video.output import atomic
 from facerestore.video.profiles import Encoding, choose_encoding
 from facerestore.video.reader import Film, frame_pts
 from facerestore.video.streams import (
-    STREAM_TAGS,
     OtherStreams,
-    kept_tags,
     movflags,
     set_chapters,
     set_tags,
@@ -34,11 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from av.container import InputContainer, OutputContainer
-
-    from facerestore.video.reader import FilmInfo
-
-FULL_RANGE = 2
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Sink:
@@ -60,7 +50,7 @@ class Sink:
         info = film.info
         self.encoding, self.target, self.info = encoding, target, info
         self.warnings = list(encoding.notes)
-        self.stream = _add_video(target, source, info, encoding)
+        self.stream = add_video(target, source, info, encoding)
         self.others = OtherStreams(info, source, target, self.warnings)
         self.trimmed, self.source = trimmed, source
         self.end = None if end_seconds is None else Fraction(end_seconds)
@@ -85,10 +75,11 @@ class Sink:
     def _begin(self, frame: VideoFrame) -> None:
         """The first frame of a part is the part's time zero."""
         first = None
+        self.warnings += lost_side_data(frame, self.encoding.codec)
         if self.trimmed:
             self.shift_ticks = frame_pts(frame)
             first = frame_pts(frame) * self.info.time_base
-            self.others.begin = self.others.shift = first
+            self.others.start_at(first)
         if self.end is not None:
             self.others.end = self.end + self.info.first_pts * self.info.time_base
         set_chapters(
@@ -151,7 +142,7 @@ def create_like(
             )
             yield sink
             sink.finish()
-        if _needs_size_patch(film.info, encoding):
+        if needs_size_patch(film.info, encoding):
             done = film.info.matrix is None and write_display_size(
                 part, round(film.info.width * film.info.sar), film.info.height
             )
@@ -185,34 +176,6 @@ def copy_film(film: Film, path: Path, *, note: str, overwrite: bool = False) -> 
 
 
 @contextmanager
-def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path]:
-    """A part file that becomes `path` when the block ends well, and is deleted otherwise.
-
-    Raises UsageError if `path` is there already or is the source, ResourceError for disk trouble.
-    """
-    if source is not None and path.exists() and path.samefile(source):
-        raise UsageError(f"{path}: is the input itself; name another output")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists already; remove it or add --overwrite")
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (FFmpegError, OSError) as error:
-        number = getattr(error, "errno", None)
-        if number in NO_SPACE:
-            raise ResourceError(f"{path}: the disk is full; free some space") from error
-        if isinstance(error, OSError) and number in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise ResourceError(f"{path}: may not be written; choose another folder") from error
-        raise FaceRestoreError(f"{path}: cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
 def _open_output(part: Path, container: str, options: dict[str, str]) -> Iterator[OutputContainer]:
     with av.open(str(part), "w", format=container, options=options) as target:
         yield target
@@ -223,62 +186,3 @@ def _container_options(container: str, source: InputContainer) -> dict[str, str]
         # otherwise the priming of MP4 sound, which starts before 0, shifts all tracks
         return {"avoid_negative_ts": "disabled"}
     return {"movflags": movflags(source)}
-
-
-def _add_video(
-    target: OutputContainer, source: InputContainer, info: FilmInfo, encoding: Encoding
-) -> av.VideoStream:
-    options = encoding.options | _interlace_options(info, encoding.codec)
-    options |= hdr_options(info, encoding.codec)
-    out = cast("av.VideoStream", target.add_stream(encoding.codec, rate=info.rate, options=options))
-    stream = video_stream(source, info.path)
-    encoder, decoder = out.codec_context, stream.codec_context
-    encoder.width, encoder.height, encoder.pix_fmt = info.width, info.height, encoding.pix_fmt
-    encoder.time_base = out.time_base = info.time_base
-    encoder.sample_aspect_ratio = info.sar
-    encoder.color_primaries, encoder.color_trc = decoder.color_primaries, decoder.color_trc
-    encoder.colorspace, encoder.color_range = decoder.colorspace, decoder.color_range
-    if info.pix_fmt.startswith("yuvj"):
-        encoder.color_range = FULL_RANGE
-    encoder.field_order = decoder.field_order
-    encoder.flags |= int(Flags.frame_duration)  # keeps the last frame's own duration
-    if encoding.codec == "libx265" and encoding.container == "mp4":
-        encoder.codec_tag = "hvc1"
-    out.metadata.update(kept_tags(stream.metadata, STREAM_TAGS))
-    out.disposition = stream.disposition
-    if info.matrix is not None:
-        out.set_display_matrix(info.matrix)
-    elif _needs_size_patch(info, encoding):
-        out.set_display_rotation(PLACEHOLDER_DEGREES)
-    return out
-
-
-def _interlace_options(info: FilmInfo, codec: str) -> dict[str, str]:
-    if not info.interlaced:
-        return {}
-    known = {"libx264": {"flags": "+ildct+ilme"}, "prores_ks": {"flags": "+ildct"}}
-    return known.get(codec, {})
-
-
-def _needs_size_patch(info: FilmInfo, encoding: Encoding) -> bool:
-    stores = encoding.codec in ("ffv1", "libvpx-vp9") and encoding.container == "matroska"
-    return stores and info.sar != 1
-
-
-def as_format(frame: VideoFrame, pix_fmt: str) -> VideoFrame:
-    """The frame in the encoder's sample format; the same samples where the formats allow it."""
-    if frame.format.name == pix_fmt:
-        return frame
-    if frame.format.name == "yuvj" + pix_fmt.removeprefix("yuv"):
-        new = VideoFrame(frame.width, frame.height, pix_fmt)
-        for old_plane, new_plane in zip(frame.planes, new.planes, strict=True):
-            old = np.frombuffer(cast("Any", old_plane), np.uint8).reshape(-1, old_plane.line_size)
-            rows = np.frombuffer(cast("Any", new_plane), np.uint8).reshape(-1, new_plane.line_size)
-            width = min(old.shape[1], rows.shape[1])
-            rows[: new_plane.height, :width] = old[: new_plane.height, :width]
-        new.color_range = FULL_RANGE
-    else:
-        new = frame.reformat(format=pix_fmt)
-    new.pts, new.time_base = frame.pts, frame.time_base
-    new.duration = frame.duration
-    return new
