@@ -1,0 +1,28 @@
+"""facerestore: restore the faces in a film and leave everything else untouched."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facerestore.frames import Tasks
+    from facerestore.restore import RestoreOptions, Result, restore
+
+__version__ = version("facerestore")
+__all__ = ["RestoreOptions", "Result", "Tasks", "__version__", "restore"]
+
+_HOME = {
+    "RestoreOptions": "facerestore.restore",
+    "Result": "facerestore.restore",
+    "Tasks": "facerestore.frames",
+    "restore": "facerestore.restore",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package stays instant."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'facerestore' has no attribute '{name}'")

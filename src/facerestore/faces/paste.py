@@ -56,7 +56,7 @@ def match_colour(
     if luma_only:
         difference = np.repeat((difference @ LUMA_601)[..., None], 3, axis=-1)
     if known is None:
-        return restored + _low_pass(difference)
+        return np.add(restored, _low_pass(difference), dtype=np.float32)
     # normalised convolution: holes borrow the match of their surroundings
     weight = np.maximum(_low_pass(known), 1e-4)[..., None]
     return restored + _low_pass(difference * known[..., None]) / weight
@@ -86,7 +86,7 @@ def make_patch(
     inpaint alone replaces the holes under the mask, grown and feathered.
     """
     mask = soft_mask(len(source))
-    new, old = (picture.astype(np.float32) / 255 for picture in (restored, source))
+    new, old = (p.astype(np.float32) / np.float32(255) for p in (restored, source))
     filled = _soft_holes(holes) if tasks.inpaint and holes is not None else None
     if tasks.bfr:
         known = None if filled is None else 1 - filled
@@ -96,7 +96,7 @@ def make_patch(
     luma = mask if tasks.bfr else inside
     chroma = mask if tasks.bfr or tasks.color else inside
     return Patch(
-        rgb=np.clip(new, 0, 1),
+        rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,
         detail=None if filled is None else 1 - filled,
         luma=luma * np.float32(strength),

@@ -78,6 +78,33 @@ def plane_views(frame: VideoFrame) -> list[NDArray[Any]]:
     return views
 
 
+def as_frame(picture: Bytes) -> VideoFrame:
+    """A frame of a picture, uint8 RGB [H, W, 3]."""
+    from av.video.frame import VideoFrame as Frame
+
+    return Frame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+
+
+def with_chroma(frame: VideoFrame) -> VideoFrame:
+    """A grey frame as 4:4:4 of the same depth: the same luma samples, neutral chroma."""
+    from av.video.frame import VideoFrame as Frame
+
+    grey = plane_views(frame)[0]
+    new = Frame(frame.width, frame.height, colour_format(frame.format.name))
+    luma, *chroma = plane_views(new)
+    luma[:] = grey
+    for view in chroma:
+        view[:] = 1 << (max(c.bits for c in frame.format.components) - 1)
+    new.pts, new.time_base, new.duration = frame.pts, frame.time_base, frame.duration
+    new.color_range, new.colorspace = frame.color_range, frame.colorspace
+    return new
+
+
+def colour_format(pix_fmt: str) -> str:
+    """The 4:4:4 format that can hold a grey format's luma: gray10le -> yuv444p10le."""
+    return pix_fmt.replace("gray", "yuv444p")
+
+
 def layout(frame: VideoFrame) -> Layout:
     """How to read and write the frame's samples."""
     name = frame.format.name
@@ -212,8 +239,10 @@ def blend(
             continue
         alpha = place.weights(weight)
         target = place.part(plane)
-        current = target.astype(np.float32) / frame_layout.step
-        values = (current - frame_layout.offset[index]) / frame_layout.scale[index]
+        current = target.astype(np.float32) / np.float32(frame_layout.step)
+        values = (current - np.float32(frame_layout.offset[index])) / np.float32(
+            frame_layout.scale[index]
+        )
         change = place.change(new[..., index], old[..., index], patch.detail, values)
         codes = current + alpha * change * frame_layout.scale[index]
         codes = np.clip(np.rint(codes), 0, frame_layout.top) * frame_layout.step
@@ -231,7 +260,7 @@ def _blend_rgb(
     if place is None:
         return 0
     targets = [place.part(frame_layout.component(i, field)) for i in range(3)]
-    current = np.stack(targets, axis=-1).astype(np.float32) / frame_layout.top
+    current = np.stack(targets, axis=-1).astype(np.float32) / np.float32(frame_layout.top)
     change = np.stack(
         [
             place.change(patch.rgb[..., i], patch.source[..., i], patch.detail, current[..., i])
@@ -337,7 +366,8 @@ class _Place:
         """What to add to the part's `values` so that they show the new picture."""
         if detail is None:
             return self._values(new - old)
-        return self._values(new - detail * old) - (1 - self._values(detail)) * values
+        kept = self._values(detail)
+        return self._values(new - detail * old) - (np.float32(1) - kept) * values
 
     def _values(self, picture: Picture) -> Picture:
         if self.scale < 0.95:

@@ -1,0 +1,348 @@
+"""The commands: parse, call, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from facerestore.console import Reporter
+    from facerestore.restore import RestoreOptions
+
+SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
+
+app = typer.Typer(
+    name="facerestore",
+    help="Restore the faces in a film and leave everything else untouched.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Profile(StrEnum):
+    """How the film is encoded again."""
+
+    share = "share"
+    archive = "archive"
+    lossless = "lossless"
+    small = "small"
+    edit = "edit"
+
+
+class Faces(StrEnum):
+    """Whose faces are restored."""
+
+    all = "all"
+    largest = "largest"
+
+
+Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Model = Annotated[str, typer.Option("--model", "-m", help="mini, or a model folder.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")
+]
+Start = Annotated[str | None, typer.Option(help="From here: 90, 1:30 or 0:01:30.5")]
+End = Annotated[str | None, typer.Option(help="Up to here (same forms).")]
+Task = Annotated[
+    str, typer.Option("--task", "-t", help="Any mix of bfr, color, inpaint, as in bfr,color")
+]
+Profiles = Annotated[
+    Profile,
+    typer.Option(
+        help="share: H.264; archive: FFV1, lossless; lossless: H.264, lossless; small: AV1 or "
+        "HEVC; edit: ProRes."
+    ),
+]
+
+
+@app.command()
+def restore(
+    inputs: Inputs,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
+    ] = None,
+    task: Task = "bfr",
+    model: Model = "mini",
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Picture or video, white where to fill; for task inpaint."),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A good picture of the person with the largest face.")
+    ] = None,
+    faces: Annotated[Faces, typer.Option(help="Everybody, or the largest face only.")] = Faces.all,
+    strength: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="1 = as restored, 0 = as the source.")
+    ] = 1.0,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Network passes; mini: 1 is the default."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same film.")] = 0,
+    profile: Profiles = Profile.share,
+    start: Start = None,
+    end: End = None,
+    crop_only: Annotated[
+        bool,
+        typer.Option("--crop-only", help="Write the largest restored face as a square film."),
+    ] = False,
+    device: Device = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look at the films and say what would be done.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Restore the faces of whole films; sound, timing and everything else stay as they are.
+
+    Matroska rounds timestamps to 1 ms; MP4 and MOV keep them exactly.
+    """
+    from facerestore.console import choose_reporter
+
+    reporter = choose_reporter(as_json=as_json, quiet=quiet)
+
+    def job() -> int:
+        from facerestore.frames import Tasks
+        from facerestore.restore import RestoreOptions
+
+        options = RestoreOptions(
+            tasks=Tasks.parse(task),
+            model=model,
+            mask=mask,
+            reference=reference,
+            faces=faces.value,
+            strength=strength,
+            steps=steps,
+            seed=seed,
+            profile=profile.value,
+            start_seconds=seconds_from(start),
+            end_seconds=seconds_from(end),
+            crop_only=crop_only,
+            device=device,
+            overwrite=overwrite,
+        )
+        return restore_all(inputs, out, options, reporter, dry_run=dry_run, verbose=verbose)
+
+    leave(guarded(job, None, reporter, verbose=verbose))
+
+
+def restore_all(
+    inputs: list[Path],
+    out: Path | None,
+    options: RestoreOptions,
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+    verbose: bool,
+) -> int:
+    """Restore film after film; one that fails does not stop the rest. Returns the exit code."""
+    from facerestore.restore import load_tools, plan, restore
+
+    targets = outputs_for(inputs, out)
+    tools = load_tools(options)
+    codes = []
+    for source, target in zip(inputs, targets, strict=True):
+
+        def job(source: Path = source, target: Path | None = target) -> int:
+            reporter.start(source)
+            if dry_run:
+                reporter.tell(source, plan(source, target, options, tools, listen=reporter.step))
+                return 0
+            result = restore(source, target, options, tools=tools, listen=reporter.step)
+            for text in result.warnings:
+                reporter.warn(source, text)
+            reporter.finish(result)
+            return 0
+
+        codes.append(guarded(job, source, reporter, verbose=verbose))
+        if codes[-1] == INTERRUPTED:
+            return INTERRUPTED
+    return codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)
+
+
+@app.command()
+def inspect(
+    inputs: Inputs,
+    model: Model = "mini",
+    profile: Profiles = Profile.share,
+    start: Start = None,
+    end: End = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show streams, shots and faces of films, what restore would do and how long it takes."""
+    from facerestore.console import choose_reporter
+
+    reporter = choose_reporter(as_json=as_json, quiet=quiet)
+
+    def job() -> int:
+        from facerestore.restore import RestoreOptions
+
+        options = RestoreOptions(
+            model=model,
+            profile=profile.value,
+            start_seconds=seconds_from(start),
+            end_seconds=seconds_from(end),
+            device=device,
+            overwrite=True,
+        )
+        return restore_all(inputs, None, options, reporter, dry_run=True, verbose=verbose)
+
+    leave(guarded(job, None, reporter, verbose=verbose))
+
+
+@app.command()
+def doctor(as_json: Json = False, device: Device = "auto", verbose: Verbose = False) -> None:
+    """Check that everything the tool needs is there and works."""
+    from facerestore.console import choose_reporter
+
+    reporter = choose_reporter(as_json=as_json, quiet=False)
+
+    def job() -> int:
+        from facerestore.doctor import examine
+
+        checks = examine(device)
+        reporter.tell(None, {"checks": [check.as_dict() for check in checks]})
+        return max((check.exit_code for check in checks), default=0)
+
+    leave(guarded(job, None, reporter, verbose=verbose))
+
+
+@app.command()
+def bench(
+    film: Annotated[Path | None, typer.Argument(help="A film to time the other stages on.")] = None,
+    model: Model = "mini",
+    device: Device = "auto",
+    steps: Annotated[int | None, typer.Option(min=1, max=100, help="Network passes.")] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure speed: face-frames per second of the model and, given a film, of every stage."""
+    from facerestore.console import choose_reporter
+
+    reporter = choose_reporter(as_json=as_json, quiet=False)
+
+    def job() -> int:
+        from facerestore.bench import measure
+
+        reporter.tell(film, measure(film, model=model, device=device, steps=steps))
+        return 0
+
+    leave(guarded(job, film, reporter, verbose=verbose))
+
+
+def outputs_for(inputs: list[Path], out: Path | None) -> list[Path | None]:
+    """The output the user named for each input, None where the tool chooses a name.
+
+    Raises UsageError for one output file but several films.
+    """
+    from facerestore.errors import UsageError
+
+    if out is None:
+        return [None] * len(inputs)
+    if out.is_dir() or len(inputs) > 1 or not out.suffix:
+        if out.is_file():
+            raise UsageError(
+                f"{out}: is one file, but there are {len(inputs)} films; name a folder"
+            )
+        return [out for _ in inputs]
+    return [out]
+
+
+def seconds_from(text: str | None) -> float | None:
+    """`90`, `1:30` and `0:01:30.5` in seconds; raises UsageError for anything else."""
+    from facerestore.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
+        raise UsageError(f"'{text}' is not a time; write 90, 1:30 or 0:01:30.5")
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, verbose: bool) -> int:
+    """Run a job; every failure becomes one sentence and an exit code."""
+    from facerestore.errors import FaceRestoreError
+
+    try:
+        return job()
+    except FaceRestoreError as error:
+        return _failed(reporter, path, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        text = "interrupted; nothing half-written is left, run the command again"
+        return _failed(reporter, path, text, INTERRUPTED)
+    except MemoryError:
+        text = f"{path or 'facerestore'}: not enough memory; close other programs"
+        return _failed(reporter, path, text, RESOURCES)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    except Exception as error:
+        if verbose:
+            raise
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        text = "the disk is full; free some space" if full else f"unexpected failure ({error!r})"
+        advice = "" if full else "; run it with --verbose and report what it prints"
+        code = RESOURCES if full else SOME_FAILED
+        return _failed(reporter, path, f"{path or 'facerestore'}: {text}{advice}", code)
+    finally:
+        reporter.close()
+
+
+def _failed(reporter: Reporter, path: Path | None, text: str, code: int) -> int:
+    reporter.close()
+    reporter.fail(path, text, code)
+    return code
+
+
+def leave(code: int) -> None:
+    """End the command with an exit code."""
+    raise typer.Exit(code)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from facerestore import __version__
+
+        sys.stdout.write(f"facerestore {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Restore the faces in a film and leave everything else untouched."""
+
+
+def main() -> Any:
+    """Entry point of the `facerestore` command."""
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints its settings otherwise
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    return app()

@@ -1,0 +1,241 @@
+"""What the user sees: a progress bar on a terminal, plain lines in pipes, JSON lines on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from facerestore.restore import Result
+    from facerestore.survey import Step
+
+LINE_SECONDS = 10.0  # between two progress lines in a pipe
+JSON_SECONDS = 0.5
+
+
+class Reporter(Protocol):
+    """Everything the commands have to say; progress and words on stderr, results on stdout."""
+
+    def start(self, path: Path) -> None:
+        """A film is begun."""
+
+    def step(self, step: Step) -> None:
+        """Some frames further."""
+
+    def warn(self, path: Path, text: str) -> None:
+        """Something the user should know, not an error."""
+
+    def fail(self, path: Path | None, text: str, code: int) -> None:
+        """A film, or the whole command, could not be done."""
+
+    def finish(self, result: Result) -> None:
+        """A film is done."""
+
+    def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
+        """What was found out."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def choose_reporter(*, as_json: bool, quiet: bool) -> Reporter:
+    """JSON lines, silence, a bar or plain lines, by the options and by where stderr goes."""
+    if as_json:
+        return JsonReporter()
+    if quiet:
+        return QuietReporter()
+    return BarReporter() if sys.stderr.isatty() else LineReporter()
+
+
+class QuietReporter:
+    """Errors only."""
+
+    def start(self, path: Path) -> None:
+        pass
+
+    def step(self, step: Step) -> None:
+        pass
+
+    def warn(self, path: Path, text: str) -> None:
+        pass
+
+    def fail(self, path: Path | None, text: str, code: int) -> None:
+        sys.stderr.write(f"error: {text}\n")
+
+    def finish(self, result: Result) -> None:
+        pass
+
+    def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
+        self.close()
+        table(path.name if path else "facerestore", facts)
+
+    def close(self) -> None:
+        pass
+
+
+class LineReporter(QuietReporter):
+    """One plain line every few seconds."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.next_line = 0.0
+
+    def start(self, path: Path) -> None:
+        self.clock = Clock()
+        self.next_line = time.monotonic() + LINE_SECONDS
+
+    def step(self, step: Step) -> None:
+        if time.monotonic() < self.next_line:
+            return
+        self.next_line = time.monotonic() + LINE_SECONDS
+        sys.stderr.write(f"{step.stage} {_share(step):3.0f} %  {describe(step, self.clock)}\n")
+
+    def warn(self, path: Path, text: str) -> None:
+        sys.stderr.write(f"warning: {path.name}: {text}\n")
+
+    def finish(self, result: Result) -> None:
+        sys.stderr.write(summary(result) + "\n")
+
+
+class BarReporter(LineReporter):
+    """A progress bar with shots, faces, fps and time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[words]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self.console = Console(stderr=True)
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        self.task: TaskID | None = None
+        self.stage = ""
+
+    def start(self, path: Path) -> None:
+        self.clock, self.stage = Clock(), ""
+        self.bar.start()
+
+    def step(self, step: Step) -> None:
+        if step.stage != self.stage:
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+            self.task = self.bar.add_task(step.stage, total=step.frames, words="")
+            self.stage, self.clock = step.stage, Clock()
+        assert self.task is not None
+        words = describe(step, self.clock)
+        total = max(step.frames, 1)
+        self.bar.update(self.task, completed=min(step.frame, total), total=total, words=words)
+
+    def warn(self, path: Path, text: str) -> None:
+        self.console.print(f"[yellow]warning[/]: {path.name}: {text}", highlight=False)
+
+    def fail(self, path: Path | None, text: str, code: int) -> None:
+        self.close()
+        super().fail(path, text, code)
+
+    def finish(self, result: Result) -> None:
+        self.close()
+        self.console.print(summary(result), highlight=False, markup=False)
+
+    def close(self) -> None:
+        self.bar.stop()
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+
+
+class JsonReporter(QuietReporter):
+    """One JSON object a line on stdout: start, progress, warning, done, error."""
+
+    def __init__(self) -> None:
+        self.next_line = 0.0
+        self.clock = Clock()
+
+    def _say(self, event: str, **fields: Any) -> None:
+        sys.stdout.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+        sys.stdout.flush()
+
+    def start(self, path: Path) -> None:
+        self.clock, self.next_line = Clock(), 0.0
+        self._say("start", input=path)
+
+    def step(self, step: Step) -> None:
+        if time.monotonic() < self.next_line and step.frame < step.frames:
+            return
+        self.next_line = time.monotonic() + JSON_SECONDS
+        self._say("progress", **asdict(step), fps=round(self.clock.rate(step.frame), 2))
+
+    def warn(self, path: Path, text: str) -> None:
+        self._say("warning", input=path, message=text)
+
+    def fail(self, path: Path | None, text: str, code: int) -> None:
+        self._say("error", input=path, message=text, exit_code=code)
+
+    def finish(self, result: Result) -> None:
+        self._say("done", **result.summary())
+
+    def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
+        self._say("facts", **facts)
+
+
+class Clock:
+    """Frames per second since it was made."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+
+    def rate(self, frames: float) -> float:
+        return frames / max(time.monotonic() - self.begin, 1e-3)
+
+
+def describe(step: Step, clock: Clock) -> str:
+    """`frame 120/600 · shot 2 · 3 faces · 11.2 fps`."""
+    shots = f"shot {step.shot}/{step.shots}" if step.shots else f"shot {step.shot}"
+    faces = "1 face" if step.faces == 1 else f"{step.faces} faces"
+    frames = f"frame {step.frame:.0f}/{step.frames}"
+    return f"{frames} · {shots} · {faces} · {clock.rate(step.frame):.1f} fps"
+
+
+def _share(step: Step) -> float:
+    return min(100.0, 100 * step.frame / max(step.frames, 1))
+
+
+def summary(result: Result) -> str:
+    """One line that says what was done, and where it is."""
+    people, seconds = len(result.people()), result.seconds["total"]
+    if not result.faces:
+        return f"{result.source.name} -> {result.output}: no face restored, streams copied"
+    words = "1 person" if people == 1 else f"{people} people"
+    speed = result.frames / max(seconds, 1e-3)
+    return (
+        f"{result.source.name} -> {result.output}: {result.frames} frames, {words}, "
+        f"{seconds:.0f} s ({speed:.1f} fps)"
+    )
+
+
+def table(title: str, facts: dict[str, Any]) -> None:
+    """Facts as a table of two columns on stdout."""
+    drawn = Table(title=title, title_justify="left", show_header=False)
+    for name, value in facts.items():
+        drawn.add_row(name.replace("_", " "), words(value))
+    Console().print(drawn, markup=False)
+
+
+def words(value: Any) -> str:
+    """A fact in words: lists by lines, dictionaries as `name value`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {words(v)}" for name, v in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(words(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
