@@ -10,7 +10,6 @@ contradicts by more than the measured noise can explain.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d, gaussian_filter1d, minimum_filter1d
 
 from facerestore.frames import CropPath, FaceTrack, Floats, Ints
 
@@ -85,6 +84,8 @@ def _local_lines(values: Floats, deviation: float) -> Floats:
 
     A line, not a mean: where the window is cut off at the track's ends a mean would lag.
     """
+    from scipy.ndimage import correlate1d
+
     reach = int(np.ceil(3 * deviation))
     at = np.arange(-reach, reach + 1, dtype=np.float64)
     weight = np.exp(-0.5 * (at / deviation) ** 2)
@@ -133,6 +134,8 @@ def _longest(answers: Floats, noise: float, per_second: float) -> Ints:
 
 def _blend(answers: Floats, chosen: Ints, rate: float) -> Floats:
     """The chosen windows' answers, one easing into the next; shorter ones win near a change."""
+    from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+
     near = minimum_filter1d(chosen, 2 * int(np.ceil(EASE * rate)) + 1, mode="nearest")
     eased = gaussian_filter1d(near.astype(np.float64), EASE * rate, mode="nearest")
     low = np.clip(np.floor(eased).astype(np.int64), 0, len(WINDOWS) - 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from facerestore.frames import Bytes, Floats
 
-GREY_SIDE = 320  # advised long side of the grey pictures, px: 0.6 ms a frame, 0.1 px of noise
+GREY_SIDE = 320  # advised long side of the grey pictures, px: about 1 ms a frame with one face
 GRID = 7  # points along each side of the face, 49 in all
 INNER = 0.7  # of the box: its corners are background
 WINDOW = 11  # px around each point, a quarter of a usual face in the grey picture
