@@ -7,13 +7,15 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 
-from facerestore.errors import ResourceError, UsageError
+from facerestore.errors import BadInputError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from av.container import OutputContainer
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -43,7 +45,26 @@ def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path
             raise ResourceError(f"{path}: the disk is full; free some space") from error
         if isinstance(error, OSError) and number in NOT_ALLOWED:
             raise ResourceError(f"{path}: may not be written; choose another folder") from error
+        if isinstance(error, (ArgumentError, InvalidDataError)):
+            raise BadInputError(
+                f"{source or path}: holds packets that cannot be written again ({error.strerror}); "
+                "repair the file first"
+            ) from error
         raise ResourceError(f"{path}: cannot be written ({error}); try another place") from error
     finally:
         with suppress(OSError):  # where the folder itself cannot be, there is no part file
             part.unlink()
+
+
+def write_header(target: OutputContainer, source: Path) -> None:
+    """Begin the file, before any packet; raises BadInputError where the streams do not fit.
+
+    Muxing on after a header that failed ends in a crash of FFmpeg.
+    """
+    try:
+        target.start_encoding()
+    except (ArgumentError, InvalidDataError) as error:
+        raise BadInputError(
+            f"{source}: its streams cannot be written as {target.format.name} ({error.strerror}); "
+            "name an output of another kind"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -276,8 +277,9 @@ def _duration(container: InputContainer, stream: av.VideoStream) -> float | None
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "").split(":")  # Matroska: 00:01:02.345000000
-    if len(tag) == 3:
-        return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
+    with suppress(ValueError):
+        hours, minutes, seconds = (float(part) for part in tag)
+        return hours * 3600 + minutes * 60 + seconds
     return container.duration / av.time_base if container.duration else None
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 import av
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.stream import Disposition
 
 from facerestore.video.container import packets, video_stream
@@ -62,7 +62,7 @@ class OtherStreams:
         matroska = self.target.format.name == "matroska"
         if stream.type == "data":
             if not _written_anew(stream, source):
-                self.warnings.append(f"data stream {stream.index} dropped: no player needs it")
+                self.warnings.append(f"data stream {stream.index} dropped: neither sound nor text")
             return
         if stream.type == "attachment":
             self._attach(stream)
@@ -148,7 +148,10 @@ class OtherStreams:
         if stream.index in self.converted:
             packet = subrip_packet(packet)
         packet.stream = self.out[stream.index]
-        self.target.mux(packet)
+        try:
+            self.target.mux(packet)
+        except (InvalidDataError, ArgumentError):  # damaged: absurd times, or broken AAC of TS
+            self.dropped += 1
 
 
 def _written_anew(stream: Stream, source: InputContainer) -> bool:

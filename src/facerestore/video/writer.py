@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 import av
 from av.video.frame import PictureType, VideoFrame
 
-from facerestore.errors import FaceRestoreError, UsageError
+from facerestore.errors import BadInputError, UsageError
 from facerestore.video.container import opened, video_stream
 from facerestore.video.encoder import add_video, as_format, lost_side_data, needs_size_patch
 from facerestore.video.hdr import loses_hdr
 from facerestore.video.matroska import write_display_size
-from facerestore.video.output import atomic
+from facerestore.video.output import atomic, write_header
 from facerestore.video.profiles import Encoding, choose_encoding
 from facerestore.video.reader import Film, frame_pts
 from facerestore.video.streams import (
@@ -88,6 +88,7 @@ class Sink:
             begin=first,
             end=None if self.end is None else self.others.end,
         )
+        write_header(self.target, self.info.path)
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
@@ -98,13 +99,13 @@ class Sink:
     def finish(self) -> None:
         """Encode what is left and copy the rest of the other streams."""
         if self.last_pts is None:
-            raise FaceRestoreError(f"{self.info.path}: no frame lies in the part asked for")
+            raise BadInputError(f"{self.info.path}: no frame in the part asked for; choose another")
         self._mux(self.stream.encode(None))
         self.others.copy_until(None)
         if self.nudged:
             self.warnings.append(f"{self.nudged} frames had the time of the one before: moved on")
         if self.others.dropped:
-            self.warnings.append(f"{self.others.dropped} packets out of order left out")
+            self.warnings.append(f"{self.others.dropped} packets out of order or damaged left out")
 
 
 @contextmanager
@@ -169,9 +170,10 @@ def copy_film(film: Film, path: Path, *, note: str, overwrite: bool = False) -> 
             raise UsageError(f"{path}: cannot hold {film.info.codec} video; name an .mkv file")
         if film.info.matrix is not None:
             cast("av.VideoStream", main).set_display_matrix(film.info.matrix)
+        write_header(target, film.info.path)
         streams.copy_until(None)
         if streams.dropped:
-            warnings.append(f"{streams.dropped} packets out of order left out")
+            warnings.append(f"{streams.dropped} packets out of order or damaged left out")
     return warnings
 
 
