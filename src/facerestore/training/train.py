@@ -42,10 +42,10 @@ SIGMA_MIN, SIGMA_MAX = 0.05, 20.0
 HIGH_SHARE = 0.85
 LOW_WEIGHT = 0.3  # at low noise the loss is large whatever the picture, and would drown the rest
 TOKENS, TOKEN_DIM = 1, 32
-LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
+LEARNING_RATE, WARMUP_STEPS = 7e-4, 200
 EMA_DECAY = 0.998
 GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
-SAVE_SECONDS = 120
+SAVE_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Stage:
     zoomed: float
 
 
-STAGES = (
-    Stage(0.5, 128, 1, 16, 0.5),
-    Stage(0.6, 128, 4, 4, 0.5),
-    Stage(0.93, 256, 3, 2, 0.0),
+STAGES = (  # many small steps first: far from done, steps count for more than steady gradients
+    Stage(0.2, 128, 1, 16, 0.5),
+    Stage(0.72, 256, 1, 2, 0.0),
+    Stage(0.92, 256, 3, 1, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
 
