@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facerestore.frames import Tasks
-    from facerestore.restore import RestoreOptions, Result, restore
+    from facerestore.options import RestoreOptions
+    from facerestore.restore import Result, restore
 
 __version__ = version("facerestore")
 __all__ = ["RestoreOptions", "Result", "Tasks", "__version__", "restore"]
 
 _HOME = {
-    "RestoreOptions": "facerestore.restore",
+    "RestoreOptions": "facerestore.options",
     "Result": "facerestore.restore",
     "Tasks": "facerestore.frames",
     "restore": "facerestore.restore",

@@ -26,7 +26,7 @@ def measure(film: Path | None, *, model: str, device: str, steps: int | None) ->
     The film is read, followed, cut, pasted and encoded with a restorer that returns its input, so
     that `other_ms_per_frame` is the cost of everything but the model.
     """
-    from facerestore.restore import RestoreOptions, load_tools
+    from facerestore.options import RestoreOptions, load_tools
 
     options = RestoreOptions(model=model, device=device, steps=steps, overwrite=True)
     tools = load_tools(options)
@@ -58,14 +58,15 @@ def time_model(restorer: Restorer, steps: int | None) -> dict[str, Any]:
 def time_film(film: Path, options: Any, size: int) -> dict[str, Any]:
     """Milliseconds per frame of everything but the model, against the film's own speed."""
     from facerestore.faces.detect import load_detector
-    from facerestore.restore import Tools, restore
+    from facerestore.options import Tools
+    from facerestore.restore import restore
     from facerestore.video.reader import open_video
 
     info = open_video(film).info
     tools = Tools(Unchanged(size), load_detector("centerface"), None, {"name": "none"})
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / f"bench{film.suffix}"
-        result = restore(film, target, options, tools=tools)
+        result = restore(film, target, options, tools=lambda: tools)
     other = (result.seconds["total"] - result.seconds["model"]) / result.frames
     looking = result.seconds["looking"] / result.frames
     return {

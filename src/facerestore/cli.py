@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facerestore.running import INTERRUPTED, SOME_FAILED, guarded, outputs_for, seconds_from
+
 if TYPE_CHECKING:
     from facerestore.console import Reporter
-    from facerestore.restore import RestoreOptions
-
-SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
+    from facerestore.options import RestoreOptions
 
 app = typer.Typer(
     name="facerestore",
@@ -121,7 +120,7 @@ def restore(
 
     def job() -> int:
         from facerestore.frames import Tasks
-        from facerestore.restore import RestoreOptions
+        from facerestore.options import RestoreOptions
 
         options = RestoreOptions(
             tasks=Tasks.parse(task),
@@ -154,17 +153,21 @@ def restore_all(
     verbose: bool,
 ) -> int:
     """Restore film after film; one that fails does not stop the rest. Returns the exit code."""
-    from facerestore.restore import load_tools, plan, restore
+    from facerestore.options import load_tools
+    from facerestore.plan import plan
+    from facerestore.restore import restore
 
     targets = outputs_for(inputs, out)
-    tools = load_tools(options)
+    tools = cache(lambda: load_tools(options))
     codes = []
     for source, target in zip(inputs, targets, strict=True):
 
         def job(source: Path = source, target: Path | None = target) -> int:
             reporter.start(source)
             if dry_run:
-                reporter.tell(source, plan(source, target, options, tools, listen=reporter.step))
+                reporter.tell(
+                    source, plan(source, target, options, tools=tools, listen=reporter.step)
+                )
                 return 0
             result = restore(source, target, options, tools=tools, listen=reporter.step)
             for text in result.warnings:
@@ -196,7 +199,7 @@ def inspect(
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
 
     def job() -> int:
-        from facerestore.restore import RestoreOptions
+        from facerestore.options import RestoreOptions
 
         options = RestoreOptions(
             model=model,
@@ -249,74 +252,6 @@ def bench(
         return 0
 
     leave(guarded(job, film, reporter, verbose=verbose))
-
-
-def outputs_for(inputs: list[Path], out: Path | None) -> list[Path | None]:
-    """The output the user named for each input, None where the tool chooses a name.
-
-    Raises UsageError for one output file but several films.
-    """
-    from facerestore.errors import UsageError
-
-    if out is None:
-        return [None] * len(inputs)
-    if out.is_dir() or len(inputs) > 1 or not out.suffix:
-        if out.is_file():
-            raise UsageError(
-                f"{out}: is one file, but there are {len(inputs)} films; name a folder"
-            )
-        return [out for _ in inputs]
-    return [out]
-
-
-def seconds_from(text: str | None) -> float | None:
-    """`90`, `1:30` and `0:01:30.5` in seconds; raises UsageError for anything else."""
-    from facerestore.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        parts = [float(part) for part in text.split(":")]
-    except ValueError:
-        parts = []
-    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
-        raise UsageError(f"'{text}' is not a time; write 90, 1:30 or 0:01:30.5")
-    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
-
-
-def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, verbose: bool) -> int:
-    """Run a job; every failure becomes one sentence and an exit code."""
-    from facerestore.errors import FaceRestoreError
-
-    try:
-        return job()
-    except FaceRestoreError as error:
-        return _failed(reporter, path, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        text = "interrupted; nothing half-written is left, run the command again"
-        return _failed(reporter, path, text, INTERRUPTED)
-    except MemoryError:
-        text = f"{path or 'facerestore'}: not enough memory; close other programs"
-        return _failed(reporter, path, text, RESOURCES)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SOME_FAILED
-    except Exception as error:
-        if verbose:
-            raise
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        text = "the disk is full; free some space" if full else f"unexpected failure ({error!r})"
-        advice = "" if full else "; run it with --verbose and report what it prints"
-        code = RESOURCES if full else SOME_FAILED
-        return _failed(reporter, path, f"{path or 'facerestore'}: {text}{advice}", code)
-    finally:
-        reporter.close()
-
-
-def _failed(reporter: Reporter, path: Path | None, text: str, code: int) -> int:
-    reporter.close()
-    reporter.fail(path, text, code)
-    return code
 
 
 def leave(code: int) -> None:

@@ -14,24 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facerestore.errors import BadInputError
-from facerestore.faces.crop import crop_path
 from facerestore.faces.identity import appearance, best_frame, same_person
 from facerestore.frames import FaceClip, FaceTrack, Reference
 from facerestore.masks import crop_holes, masks_from
 from facerestore.survey import Step
-from facerestore.video.planes import as_frame, crop_rgb
-from facerestore.video.simple import read_picture
+from facerestore.video.planes import crop_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from facerestore.faces.detect import Detector
     from facerestore.frames import Bytes, Floats, Shot
-    from facerestore.restore import RestoreOptions, Tools
+    from facerestore.options import RestoreOptions, Tools
     from facerestore.survey import Survey
     from facerestore.video.reader import Film
 
@@ -233,21 +228,6 @@ def cropped(
                 crop = crop_rgb(frame, matrix, to_coded=film.info.to_coded, size=size, field=field)
                 faces.append(FaceCrop(index, number, matrix, crop, crop, holes, field))
         yield faces
-
-
-def reference_from(path: Path, detector: Detector, *, size: int) -> Reference:
-    """The largest face of a photo as a reference; raises BadInputError where there is none."""
-    photo = read_picture(path)
-    faces = detector.detect(np.ascontiguousarray(photo[..., ::-1]))
-    if not faces:
-        raise BadInputError(f"{path}: no face found in the reference picture; choose another")
-    face = max(faces, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
-    track = FaceTrack(
-        0, 0, 0, face.box[None], face.landmarks[None], np.array([face.score], np.float64)
-    )
-    matrix = crop_path(track, rate=1.0).matrix(0, size)
-    upright = np.eye(2, 3)
-    return Reference(crop_rgb(as_frame(photo), matrix, to_coded=upright, size=size))
 
 
 def _windows(frames: list[list[FaceCrop]], window: int) -> int:

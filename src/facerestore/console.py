@@ -215,7 +215,7 @@ def summary(result: Result) -> str:
     """One line that says what was done, and where it is."""
     people, seconds = len(result.people()), result.seconds["total"]
     if not result.faces:
-        return f"{result.source.name} -> {result.output}: no face restored, streams copied"
+        return f"{result.source.name} -> {result.output}: no face restored"
     words = "1 person" if people == 1 else f"{people} people"
     speed = result.frames / max(seconds, 1e-3)
     return (

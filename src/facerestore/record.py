@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from facerestore.restore import RestoreOptions, Result, Tools
+    from facerestore.options import RestoreOptions, Tools
+    from facerestore.restore import Result
     from facerestore.survey import Survey
 
 SUFFIX = ".facerestore.json"

@@ -18,11 +18,9 @@ from facerestore.video.shots import LATE_FRAMES, ShotFinder, shots_from_cuts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from av.video.frame import VideoFrame
-
     from facerestore.faces.detect import Detector
     from facerestore.frames import Bytes, CropPath, FaceTrack, Shot
-    from facerestore.video.reader import Film, FilmInfo
+    from facerestore.video.reader import Film, FilmInfo, VideoFrame
 
 MOST_SIDE = 2400  # px; detectors reduce what is larger than this anyway
 MOTION_SIDE = 320  # long side of the pictures that motion is measured in

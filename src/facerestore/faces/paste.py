@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Fractions of the crop's side. The template has the eyes at y 0.47 and the mouth at y 0.72; the
 # mask reaches from the hairline to below the chin and from ear to ear.
 MASK_CENTRE = (0.5, 0.53)
-MASK_RADII = (0.45, 0.46)  # where the weight reaches 0
+MASK_RADII = (0.45, 0.44)  # where the weight reaches 0
 FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
@@ -59,7 +59,8 @@ def match_colour(
         return np.add(restored, _low_pass(difference), dtype=np.float32)
     # normalised convolution: holes borrow the match of their surroundings
     weight = np.maximum(_low_pass(known), 1e-4)[..., None]
-    return restored + _low_pass(difference * known[..., None]) / weight
+    match = _low_pass(difference * known[..., None]) / weight
+    return np.add(restored, match, dtype=np.float32)
 
 
 def _low_pass(picture: Picture) -> Picture:

@@ -1,0 +1,84 @@
+"""What the user may ask for, and what is loaded to do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facerestore.errors import UsageError
+from facerestore.frames import Tasks
+from facerestore.video.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from facerestore.faces.detect import Detector
+    from facerestore.frames import Reference
+    from facerestore.models.svfr import Restorer
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What to do to a film; every field is an option of `facerestore restore`.
+
+    start_seconds, end_seconds: the part to restore, None = the whole film
+    strength: 0..1;  steps: network passes per window, None = the model's own
+    """
+
+    tasks: Tasks = field(default_factory=lambda: Tasks(bfr=True))
+    model: str = "mini"
+    mask: Path | None = None
+    reference: Path | None = None
+    faces: str = "all"
+    strength: float = 1.0
+    steps: int | None = None
+    seed: int = 0
+    profile: str = "share"
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    crop_only: bool = False
+    device: str = "auto"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength {self.strength} is outside 0..1")
+        if self.profile not in PROFILES:
+            raise UsageError(f"unknown profile '{self.profile}'; choose from {', '.join(PROFILES)}")
+        if self.tasks.inpaint and self.mask is None:
+            raise UsageError("task inpaint needs --mask: a picture or video, white where to fill")
+        if self.mask is not None and not self.tasks.inpaint:
+            raise UsageError("--mask is only used by task inpaint; add it to --task")
+        start, end = self.start_seconds or 0.0, self.end_seconds
+        if end is not None and end <= start:
+            raise UsageError(f"the part from {start} s to {end} s is empty")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is loaded once for many films.
+
+    restorer, detector: see there;  reference: the picture given by the user, if any
+    model: name, version and sha256 of the weights, for the record
+    """
+
+    restorer: Restorer
+    detector: Detector
+    reference: Reference | None
+    model: dict[str, Any]
+
+
+def load_tools(options: RestoreOptions) -> Tools:
+    """Load model, detector and reference picture; raises ModelError and the like."""
+    from facerestore.faces.detect import load_detector
+    from facerestore.models.checkpoint import find_model, load_model, read_config
+    from facerestore.reference import reference_from
+
+    folder = find_model(options.model)
+    config, sums = read_config(folder)
+    detector = load_detector()
+    restorer = load_model(folder, device=options.device)
+    reference = None
+    if options.reference is not None:
+        reference = reference_from(options.reference, detector, size=restorer.size)
+    model = {"name": config.name, "version": config.version, "sha256": sums}
+    return Tools(restorer, detector, reference, model)

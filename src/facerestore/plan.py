@@ -1,0 +1,137 @@
+"""What a film is, what would be done to it, and where the result goes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facerestore.errors import UsageError
+from facerestore.frames import FaceClip, Tasks
+from facerestore.masks import check_mask
+from facerestore.survey import Step, Survey, survey
+from facerestore.video.profiles import SUFFIX_OF, choose_encoding
+from facerestore.video.reader import Film, open_video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from facerestore.faces.detect import Detector
+    from facerestore.models.svfr import Restorer
+    from facerestore.options import RestoreOptions, Tools
+    from facerestore.video.reader import FilmInfo
+
+    Listener = Callable[[Step], None]
+
+OTHER_SECONDS = 0.03  # a frame's share of looking, cutting, pasting and encoding, at 720p
+
+
+def plan_output(film: Film, output: Path | None, options: RestoreOptions) -> Path:
+    """Where the result goes; raises UsageError early for what cannot be written.
+
+    output: a file, a folder (there, the film keeps its name), or None = beside the source
+    """
+    source, suffix = film.info.path, ".mp4"
+    folder = output is not None and (output.is_dir() or not output.suffix)
+    if not options.crop_only:
+        named = "" if output is None or folder else output.suffix
+        encoding = choose_encoding(film.info, options.profile, suffix=named)
+        suffix = SUFFIX_OF[encoding.container]
+    if output is None:
+        output = source.with_name(f"{source.stem}.restored{suffix}")
+    elif folder:
+        output = output / f"{source.stem}{suffix}"
+    if output.exists() and output.samefile(source):
+        raise UsageError(f"{output}: is the input itself; name another output")
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists already; remove it or add --overwrite")
+    if options.mask is not None:
+        check_mask(options.mask, film.info)
+    return output
+
+
+def look(film: Film, detector: Detector, options: RestoreOptions, listen: Listener) -> Survey:
+    """The survey of the part of the film that the options name."""
+    return survey(
+        film,
+        detector,
+        start_seconds=options.start_seconds,
+        end_seconds=options.end_seconds,
+        largest_only=options.faces == "largest" or options.crop_only,
+        listen=listen,
+    )
+
+
+def plan(
+    source: Path,
+    output: Path | None,
+    options: RestoreOptions,
+    *,
+    tools: Callable[[], Tools],
+    listen: Listener,
+) -> dict[str, Any]:
+    """Look at a film and say what `restore` would do, without writing anything."""
+    film = open_video(source)
+    target = plan_output(film, output, options)
+    encoding = choose_encoding(film.info, options.profile, suffix=target.suffix)
+    loaded = tools()
+    found = look(film, loaded.detector, options, listen)
+    summary = found.summary()
+    seconds = summary["face_frames"] * seconds_per_face(loaded.restorer, options)
+    seconds += found.n_frames * OTHER_SECONDS
+    copied = film.info.hdr or not found.tracks
+    return {
+        "input": source,
+        "output": target,
+        "picture": describe_picture(film.info),
+        "other_streams": [vars(stream) for stream in film.info.other],
+        **summary,
+        "would": "copy all streams" if copied else f"restore {options.tasks}",
+        "encoder": "copy" if copied else encoding.codec,
+        "model": loaded.model["name"],
+        "detector": loaded.detector.name,
+        "expected_seconds": round(seconds, 1),
+        "warnings": warnings_of(film, found, options, loaded),
+    }
+
+
+def seconds_per_face(restorer: Restorer, options: RestoreOptions) -> float:
+    """Measured time of the model for one face in one frame, overlap of windows included."""
+    frames = np.full((restorer.window, restorer.size, restorer.size, 3), 128, np.uint8)
+    clip, times = FaceClip(frames, 0), []
+    for _ in range(2):
+        begin = time.monotonic()
+        restorer.restore(clip, Tasks(bfr=True), None, seed=0, steps=options.steps)
+        times.append(time.monotonic() - begin)
+    return min(times) / restorer.window * 2
+
+
+def describe_picture(info: FilmInfo) -> str:
+    """`h264 1280x720 yuv420p 25 fps`, and what is special."""
+    parts = [info.codec, f"{info.width}x{info.height}", info.pix_fmt, f"{float(info.rate):g} fps"]
+    parts += [f"SAR {info.sar}"] * (info.sar != 1)
+    parts += [f"rotated {info.rotation_degrees} degrees"] * bool(info.rotation_degrees)
+    parts += ["interlaced"] * info.interlaced + ["HDR"] * info.hdr
+    return " ".join(parts)
+
+
+def warnings_of(film: Film, found: Survey, options: RestoreOptions, tools: Tools) -> list[str]:
+    """What the user should know about a film before it is restored."""
+    words = film.troubles()
+    left = found.ignored
+    if left:
+        words.append(
+            f"faces left alone: {left.small} too small, {left.blurred} too blurred, "
+            f"{left.short} too short"
+        )
+    if film.info.hdr:
+        words.append("is HDR (PQ or HLG), which the model does not know: no face restored")
+    elif not found.tracks:
+        words.append("no face found, none restored")
+    if options.tasks.color and found.tracks:
+        words.append("colour is given to the faces only, not to the whole picture")
+    if tools.reference is not None and len(found.tracks) > 1:
+        words.append("the reference picture is used for the person with the largest face only")
+    return words

@@ -1,0 +1,80 @@
+"""Runs jobs for the commands: every failure becomes one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from facerestore.errors import FaceRestoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from facerestore.console import Reporter
+
+SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
+
+
+def outputs_for(inputs: list[Path], out: Path | None) -> list[Path | None]:
+    """The output the user named for each input, None where the tool chooses a name.
+
+    Raises UsageError for one output file but several films.
+    """
+    if out is None:
+        return [None] * len(inputs)
+    if out.is_dir() or len(inputs) > 1 or not out.suffix:
+        if out.is_file():
+            raise UsageError(
+                f"{out}: is one file, but there are {len(inputs)} films; name a folder"
+            )
+        return [out for _ in inputs]
+    return [out]
+
+
+def seconds_from(text: str | None) -> float | None:
+    """`90`, `1:30` and `0:01:30.5` in seconds; raises UsageError for anything else."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
+        raise UsageError(f"'{text}' is not a time; write 90, 1:30 or 0:01:30.5")
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+
+
+def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, verbose: bool) -> int:
+    """Run a job; every failure becomes one sentence and an exit code."""
+    try:
+        return job()
+    except FaceRestoreError as error:
+        return _failed(reporter, path, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        text = "interrupted; nothing half-written is left, run the command again"
+        return _failed(reporter, path, text, INTERRUPTED)
+    except MemoryError:
+        text = f"{path or 'facerestore'}: not enough memory; close other programs"
+        return _failed(reporter, path, text, RESOURCES)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    except Exception as error:
+        if verbose:
+            raise
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        text = "the disk is full; free some space" if full else f"unexpected failure ({error!r})"
+        advice = "" if full else "; run it with --verbose and report what it prints"
+        code = RESOURCES if full else SOME_FAILED
+        return _failed(reporter, path, f"{path or 'facerestore'}: {text}{advice}", code)
+    finally:
+        reporter.close()
+
+
+def _failed(reporter: Reporter, path: Path | None, text: str, code: int) -> int:
+    reporter.close()
+    reporter.fail(path, text, code)
+    return code

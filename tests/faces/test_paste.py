@@ -1,0 +1,94 @@
+"""Laws of masks, colour match and weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facerestore.faces.paste import make_patch, match_colour, soft_mask
+from facerestore.frames import Tasks
+
+SIZE = 64
+mixes = st.sampled_from(["bfr", "color", "inpaint", "bfr,color", "bfr,inpaint", "color,inpaint"])
+
+
+def picture(seed, size=SIZE):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (size, size, 3), np.uint8)
+
+
+def holes(size=SIZE):
+    mask = np.zeros((size, size), bool)
+    mask[30:36, 20:44] = True
+    return mask
+
+
+@given(st.sampled_from([32, 64, 256, 512]))
+def test_the_mask_is_one_on_the_face_and_nothing_at_the_border(size):
+    mask = soft_mask(size)
+    assert mask.min() == 0
+    assert mask.max() == 1
+    for border in (mask[0], mask[-1], mask[:, 0], mask[:, -1]):
+        assert (border == 0).all()
+    np.testing.assert_allclose(mask, mask[:, ::-1], atol=1e-6)
+    for x, y in ((0.377, 0.469), (0.623, 0.469), (0.393, 0.725), (0.607, 0.725)):
+        assert mask[int(y * size), int(x * size)] > 0.95
+
+
+@settings(max_examples=30, deadline=None)
+@given(mixes, st.floats(0, 1), st.integers(0, 99))
+def test_weights_stay_in_range_and_scale_with_strength(mix, strength, seed):
+    tasks = Tasks.parse(mix)
+    mask = holes() if tasks.inpaint else None
+    full = make_patch(picture(seed), picture(seed + 1), tasks, holes=mask)
+    part = make_patch(picture(seed), picture(seed + 1), tasks, holes=mask, strength=strength)
+    for whole, scaled in ((full.luma, part.luma), (full.chroma, part.chroma)):
+        assert whole.min() >= 0
+        assert whole.max() <= 1
+        np.testing.assert_allclose(scaled, whole * np.float32(strength), atol=1e-6)
+        assert (whole[[0, -1]] == 0).all()
+
+
+def test_colour_alone_never_touches_luma():
+    patch = make_patch(picture(0), picture(1), Tasks(color=True))
+    assert (patch.luma == 0).all()
+    assert patch.chroma.max() == 1
+
+
+def test_inpainting_alone_replaces_the_holes_and_nothing_far_from_them():
+    patch = make_patch(picture(0), picture(1), Tasks(inpaint=True), holes=holes())
+    assert (patch.luma[30:36, 20:44] == soft_mask(SIZE)[30:36, 20:44]).all()
+    assert (patch.luma[:24] == 0).all()
+    assert patch.detail is not None
+    assert (patch.detail[30:36, 20:44] == 0).all()
+
+
+def test_the_same_picture_stays_the_same():
+    source = picture(3)
+    patch = make_patch(source, source, Tasks(bfr=True))
+    np.testing.assert_allclose(patch.rgb, patch.source, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-0.2, 0.2))
+def test_a_shift_of_colour_is_taken_back(shift):
+    flat = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    matched = match_colour(flat + np.float32(shift), flat)
+    np.testing.assert_allclose(matched, flat, atol=1e-5)
+
+
+def test_colorization_keeps_its_colours():
+    grey = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    red = grey + np.array([0.2, -0.05, -0.1], np.float32)
+    matched = match_colour(red, grey, luma_only=True)
+    assert (matched[..., 0] - matched[..., 2]).min() == pytest.approx(0.3, abs=1e-5)
+    luma = matched @ np.array([0.299, 0.587, 0.114], np.float32)
+    np.testing.assert_allclose(luma, 0.5, atol=1e-5)
+
+
+def test_holes_do_not_feed_the_colour_match():
+    source = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    spoilt = source.copy()
+    spoilt[holes()] = 1
+    known = 1 - holes().astype(np.float32)
+    np.testing.assert_allclose(match_colour(source, spoilt, known=known), 0.5, atol=1e-4)

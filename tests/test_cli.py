@@ -1,0 +1,186 @@
+"""The command as a user meets it: exit codes, one sentence on stderr, no file left."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from facerestore.errors import UsageError
+from facerestore.running import seconds_from
+
+
+def run(*arguments, **how):
+    command = [sys.executable, "-m", "facerestore", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **how)
+
+
+@pytest.fixture(scope="module")
+def restored(example, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    done = run("restore", example, "-o", folder / "o.mp4", "--end", "0.6", "--json")
+    return done, folder
+
+
+def test_a_film_is_restored_with_the_bundled_model(restored):
+    done, folder = restored
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["event"] == "start"
+    assert events[-1]["event"] == "done"
+    assert events[-1]["people"] == 1
+    assert {e["stage"] for e in events if e["event"] == "progress"} == {"looking", "restoring"}
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["o.mp4", "o.mp4.facerestore.json"]
+
+
+def test_help_needs_no_torch():
+    code = "import sys, facerestore.cli; sys.exit(any(m in sys.modules for m in "
+    code += "('torch', 'numpy', 'av', 'cv2', 'diffusers')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    done = run("--help")
+    assert done.returncode == 0
+    assert "restore" in done.stdout
+
+
+def bad(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def sound_only(tmp_path):
+    import av
+    import numpy as np
+
+    path = tmp_path / "sound.m4a"
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 44100
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+INPUTS = {
+    "missing": (lambda t: t / "nothing.mp4", "no such file"),
+    "folder": (lambda t: t, "folder"),
+    "empty": (lambda t: bad(t, "empty.mp4", b""), "empty"),
+    "text": (lambda t: bad(t, "text.mp4", b"hello " * 99), "not a readable video"),
+    "sound": (sound_only, "no video stream"),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_bad_input_is_one_sentence_and_code_3(tmp_path, kind):
+    make, words = INPUTS[kind]
+    source = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    done = run("restore", source, "-o", tmp_path / "o.mp4")
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--task", "sharpen"], 2, "sharpen"),
+        (["--task", "inpaint"], 2, "--mask"),
+        (["--profile", "archive", "-o", "o.mp4"], 2, ".mkv"),
+        (["-o", "o.xyz"], 2, ".xyz"),
+        (["--start", "soon"], 2, "soon"),
+        (["--model", "nothing"], 4, "nothing"),
+        (["--device", "cuda:7"], 5, "cuda:7"),
+    ],
+)
+def test_impossible_wishes_are_explained(example, tmp_path, options, code, words):
+    done = run("restore", example, *options, cwd=tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_bad_film_does_not_stop_the_others(example, tmp_path):
+    out = tmp_path / "out"
+    wrong = bad(tmp_path, "wrong.mp4", b"no film")
+    done = run("restore", wrong, example, "-o", out, "--end", "0.3")
+    assert done.returncode == 1
+    assert "wrong.mp4" in done.stderr
+    assert (out / "old_clip.mp4").is_file()
+
+
+def test_ctrl_c_leaves_nothing(example, tmp_path):
+    command = [sys.executable, "-m", "facerestore", "restore", str(example), "--json"]
+    job = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "o.mp4")], stdout=subprocess.PIPE, text=True
+    )
+    assert job.stdout is not None
+    for line in job.stdout:
+        if '"restoring"' in line:
+            break
+    job.send_signal(signal.SIGINT)
+    rest, _ = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "interrupted" in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_and_inspect_write_nothing(example, tmp_path):
+    done = run("restore", example, "-o", tmp_path / "o.mp4", "--dry-run", "--json", "--end", "0.4")
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["would"] == "restore bfr"
+    assert facts["face_frames"] == 10
+    assert list(tmp_path.iterdir()) == []
+    done = run("inspect", example, "--end", "0.4")
+    assert done.returncode == 0
+    assert "h264 640x360" in done.stdout
+    assert "aac" in done.stdout
+
+
+def test_doctor_finds_everything():
+    done = run("doctor", "--json")
+    assert done.returncode == 0
+    checks = {c["name"]: c["found"] for c in json.loads(done.stdout)["checks"]}
+    assert "whole" in checks["model mini"]
+    assert "loads" in checks["face detector"]
+
+
+def test_a_damaged_model_is_told(example, tmp_path):
+    import shutil
+
+    from facerestore.models.checkpoint import BUNDLED
+
+    folder = tmp_path / "model"
+    shutil.copytree(BUNDLED, folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    done = run("restore", example, "-m", folder, "-o", tmp_path / "o.mp4")
+    assert done.returncode == 4
+    assert "damaged" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), (None, None)]
+)
+def test_times(text, seconds):
+    assert seconds_from(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-3", ""])
+def test_what_is_no_time(text):
+    with pytest.raises(UsageError):
+        seconds_from(text)
+
+
+def test_quiet_says_nothing(example, tmp_path):
+    done = run("restore", example, "-o", tmp_path / "o.mp4", "--end", "0.3", "-q")
+    assert done.returncode == 0
+    assert done.stdout == done.stderr == ""
