@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from facerestore.restore import Result
+    from facerestore.record import Result
     from facerestore.survey import Step
 
 LINE_SECONDS = 10.0  # between two progress lines in a pipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import facerestore
@@ -14,11 +15,45 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facerestore.options import RestoreOptions, Tools
-    from facerestore.restore import Result
     from facerestore.survey import Survey
 
 SUFFIX = ".facerestore.json"
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done to one film.
+
+    faces:   per face and shot: person, shot, first and last frame, crop squares
+    seconds: looking, model, total;  cost: frames through the network, summed over passes
+    """
+
+    source: Path
+    output: Path
+    frames: int
+    survey: Survey
+    faces: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    cost: int
+    encoder: dict[str, Any]
+
+    def people(self) -> set[int]:
+        """Numbers of the people whose face was restored."""
+        return {face["person"] for face in self.faces}
+
+    def summary(self) -> dict[str, Any]:
+        """The result in a few words, for JSON lines."""
+        return {
+            "input": self.source,
+            "output": self.output,
+            "frames": self.frames,
+            "shots": len(self.survey.shots),
+            "people": len(self.people()),
+            "warnings": self.warnings,
+            "seconds": self.seconds,
+        }
 
 
 def sidecar_path(output: Path) -> Path:

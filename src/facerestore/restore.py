@@ -12,7 +12,7 @@ the length of a chunk, never on the film's.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import repeat, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from facerestore.errors import BadInputError
 from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
 from facerestore.plan import look, plan_output, warnings_of
-from facerestore.record import changed, write_sidecar
+from facerestore.record import Result, changed, write_sidecar
 from facerestore.video.layout import colour_format, with_chroma
 from facerestore.video.planes import blend
 from facerestore.video.reader import Film, open_video
@@ -34,43 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from facerestore.clips import FaceCrop
-    from facerestore.survey import Step, Survey
+    from facerestore.survey import Step
     from facerestore.video.reader import VideoFrame
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was done to one film.
-
-    faces:   per face and shot: person, shot, first and last frame, crop squares
-    seconds: looking, model, total;  cost: frames through the network, summed over passes
-    """
-
-    source: Path
-    output: Path
-    frames: int
-    survey: Survey
-    faces: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
-    seconds: dict[str, float]
-    cost: int
-    encoder: dict[str, Any]
-
-    def people(self) -> set[int]:
-        """Numbers of the people whose face was restored."""
-        return {face["person"] for face in self.faces}
-
-    def summary(self) -> dict[str, Any]:
-        """The result in a few words, for JSON lines."""
-        return {
-            "input": self.source,
-            "output": self.output,
-            "frames": self.frames,
-            "shots": len(self.survey.shots),
-            "people": len(self.people()),
-            "warnings": self.warnings,
-            "seconds": self.seconds,
-        }
 
 
 def restore(
