@@ -62,10 +62,10 @@ class Stage:
     zoomed: float
 
 
-STAGES = (  # many small steps: far from done, steps count for more than steady gradients
-    Stage(0.22, 128, 1, 8, 0.6),
-    Stage(0.75, 256, 1, 2, 0.0),
-    Stage(0.95, 256, 3, 1, 0.0),
+STAGES = (  # small batches of large crops come late: at the full learning rate they undid the rest
+    Stage(0.35, 128, 1, 8, 0.6),
+    Stage(0.75, 128, 2, 4, 0.6),
+    Stage(0.92, 256, 2, 2, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
 
