@@ -14,6 +14,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,11 @@ SIGMA_MIN, SIGMA_MAX = 2.0, 100.0
 # most of its few channels on carrying the noise through; a first run that did so hardly restored.
 HIGH_SHARE = 0.93
 LOW_WEIGHT = 0.1
+DETAIL_GAIN = 8.0  # brings the detail inside a patch near the variance of its mean
+RELATIVE_FLOOR = 0.02  # of the mean squared residual, in scaled units
 NOISE_SHRINK = 0.02  # of the first layer's weights for the noisy latents, at the start
 TOKENS, TOKEN_DIM = 1, 32
-LEARNING_RATE, WARMUP_STEPS = 1e-3, 100
+LEARNING_RATE, WARMUP_STEPS = 7e-4, 100
 EMA_DECAY = 0.998
 GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
 SAVE_SECONDS = 120
@@ -63,9 +66,8 @@ class Stage:
 
 
 STAGES = (  # small batches of large crops come late: at the full learning rate they undid the rest
-    Stage(0.35, 128, 1, 8, 0.6),
-    Stage(0.75, 128, 2, 4, 0.6),
-    Stage(0.92, 256, 2, 2, 0.0),
+    Stage(0.6, 128, 2, 4, 0.6),
+    Stage(0.93, 256, 2, 2, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
 
@@ -116,7 +118,10 @@ def draw_sigma(batch: int) -> Tensor:
 
 
 def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-    """The squared noise loss of SVD plus, at high noise, L1 of spatial and temporal differences."""
+    """The squared noise loss of SVD plus, at high noise, L1 of spatial and temporal differences.
+
+    Each clip counts relative to how bad it is: holes would drown blur and noise otherwise.
+    """
     clean, bad, reference, gamma = batch
     clean, bad = (CODEC.encode(x / 127.5 - 1) for x in (clean, bad))  # [B, F, C, h, w]
     target = (clean - bad) * RESIDUAL_SCALE
@@ -132,7 +137,30 @@ def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> 
     extra = GRADIENT_WEIGHT * gradients
     if error.shape[1] > 1:
         extra = extra + STEADY_WEIGHT * error.diff(dim=1).abs().mean((1, 2, 3, 4))
-    return (noise_loss * (LOW_WEIGHT + (1 - LOW_WEIGHT) * high) + high * extra).mean()
+    noise_loss = noise_loss * (LOW_WEIGHT + (1 - LOW_WEIGHT) * high)
+    badness = target.square().mean((1, 2, 3, 4)) + RELATIVE_FLOOR
+    return (noise_loss / badness + high * extra / badness.sqrt()).mean()
+
+
+@cache
+def whitening() -> Tensor:
+    """[C, C]: latents of a patch -> its mean and its detail (DCT), of about the same variance.
+
+    While training, the first layer sees the degraded and reference latents through this matrix,
+    or the tiny detail would hardly move its weights; `folded` puts it into the weights.
+    """
+    n = CODEC.patch
+    wave = torch.cos(torch.pi / n * (torch.arange(n) + 0.5) * torch.arange(n)[:, None])
+    basis = wave * torch.where(torch.arange(n) == 0, (1 / n) ** 0.5, (2 / n) ** 0.5)[:, None]
+    gain = torch.full((n * n, 1), DETAIL_GAIN)
+    gain[0] = 1 / n
+    return torch.block_diag(*[gain * torch.kron(basis, basis)] * 3)
+
+
+def folded(weight: Tensor, matrix: Tensor) -> Tensor:
+    """The first layer's weight [O, 3C, 3, 3] for inputs that have not gone through `matrix`."""
+    noisy, *others = weight.split(CODEC.channels, dim=1)
+    return torch.cat([noisy, *(torch.einsum("oihw,ij->ojhw", w, matrix) for w in others)], dim=1)
 
 
 def predict(
@@ -141,7 +169,8 @@ def predict(
     """The network's output and the denoised residual, both [B, F, C, h, w]."""
     skip, scale, into, noise = scalings(sigma)
     reference = reference[:, None].expand_as(bad)
-    sample = torch.cat([into * x, bad, reference], dim=2)
+    shown = [torch.einsum("ij,bfjhw->bfihw", whitening(), z) for z in (bad, reference)]
+    sample = torch.cat([into * x, *shown], dim=2)
     tokens = torch.zeros(len(x), TOKENS, TOKEN_DIM)
     with torch.autocast("cpu", torch.bfloat16):
         out = unet(sample, noise.flatten(), tokens, added_time_ids=gamma).sample
@@ -248,7 +277,9 @@ def export(work: Path, folder: Path) -> None:
     """Write the averaged weights of a training run as a model folder."""
     state = torch.load(work / "state.pt", weights_only=True)
     unet = make_mini_unet(CODEC.channels)
-    unet.load_state_dict(state["average"])
+    weights = state["average"]
+    weights["conv_in.weight"] = folded(weights["conv_in.weight"], whitening())
+    unet.load_state_dict(weights)
     minutes = round(state["seconds"] / 60)
     config = ModelConfig(
         name="mini",
