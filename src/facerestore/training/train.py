@@ -48,10 +48,10 @@ DETAIL_GAIN = 8.0  # brings the detail inside a patch near the variance of its m
 RELATIVE_FLOOR = 0.02  # of the mean squared residual, in scaled units
 NOISE_SHRINK = 0.02  # of the first layer's weights for the noisy latents, at the start
 TOKENS, TOKEN_DIM = 1, 32
-LEARNING_RATE, WARMUP_STEPS = 7e-4, 100
+LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
 EMA_DECAY = 0.998
 GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
-SAVE_SECONDS = 120
+SAVE_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Stage:
 
 
 STAGES = (  # small batches of large crops come late: at the full learning rate they undid the rest
-    Stage(0.6, 128, 2, 4, 0.6),
+    Stage(0.25, 128, 1, 8, 0.6),
+    Stage(0.7, 128, 2, 4, 0.6),
     Stage(0.93, 256, 2, 2, 0.0),
     Stage(1.0, 256, 8, 1, 0.0),
 )
