@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerestore.faces.paste import make_patch, match_colour, soft_mask
+from facerestore.faces.paste import make_patch, match_colour, skin_mask, soft_mask
 from facerestore.frames import Tasks
 
 SIZE = 64
@@ -52,7 +52,25 @@ def test_weights_stay_in_range_and_scale_with_strength(mix, strength, seed):
 def test_colour_alone_never_touches_luma():
     patch = make_patch(picture(0), picture(1), Tasks(color=True))
     assert (patch.luma == 0).all()
-    assert patch.chroma.max() == 1
+    assert patch.chroma.max() > 0.9
+
+
+@given(st.integers(0, 99))
+def test_new_colours_stay_within_the_mask(seed):
+    mask = skin_mask(picture(seed).astype(np.float32) / 255)
+    assert mask.min() >= 0
+    assert (mask <= soft_mask(SIZE)).all()
+
+
+def test_new_colours_end_at_the_edge_of_the_face():
+    size, edge = 256, 60  # a bright face before a dark wall that reaches into the oval
+    scene = np.full((size, size, 3), 0.7, np.float32)
+    scene[:, :edge] = 0.1
+    bent, flat = skin_mask(scene), skin_mask(np.full_like(scene, 0.7))
+    row = size // 2
+    assert flat[row, edge - 8] > 0.5
+    assert bent[row, edge - 8] < 0.6 * flat[row, edge - 8]
+    assert bent[row, edge + 16] > 0.9
 
 
 def test_inpainting_alone_replaces_the_holes_and_nothing_far_from_them():

@@ -1,6 +1,7 @@
 """From a restored crop to what is blended into the frame: mask, colour match, weights.
 
 Everything is on the crop's own grid and the mask never changes, so nothing can flicker at its edge.
+Only new colours follow the face's outline in each frame, or they would lie on the wall behind it.
 """
 
 from __future__ import annotations
@@ -26,19 +27,56 @@ MASK_CENTRE = (0.5, 0.53)
 MASK_RADII = (0.45, 0.44)  # where the weight reaches 0
 FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
+# New colours: skin only, from forehead to chin; then the weights follow the edges of the picture.
+SKIN_CENTRE, SKIN_RADII = (0.5, 0.55), (0.38, 0.40)
+SKIN_FEATHER, SKIN_ROUNDNESS = 0.35, 2.2
+GUIDE_RADIUS, GUIDE_FLOOR = 1 / 8, 0.003  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
 LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-@lru_cache(maxsize=4)
 def soft_mask(size: int) -> Picture:
     """float32 [size, size]: 1 on the face, falling smoothly to exactly 0 before the border."""
+    return _superellipse(size, MASK_CENTRE, MASK_RADII, FEATHER, ROUNDNESS)
+
+
+def skin_mask(picture: Picture) -> Picture:
+    """float32 [S, S], 0..1: where a face in [S, S, 3], 0..1, takes new colours.
+
+    An oval that a guided filter (He et al. 2010, equations 5, 6 and 8) bends along edges of luma;
+    nowhere above `soft_mask`. It works at a quarter of the size, so noise does not reach it.
+    """
+    size = len(picture)
+    small = max(size // 4, 1)
+    guide = cv2.resize(picture @ LUMA_601, (small, small), interpolation=cv2.INTER_AREA)
+    oval = _superellipse(small, SKIN_CENTRE, SKIN_RADII, SKIN_FEATHER, SKIN_ROUNDNESS)
+    reach = 2 * round(GUIDE_RADIUS * small) + 1
+
+    def mean(values: Picture) -> Picture:
+        return np.asarray(cv2.blur(values, (reach, reach)), np.float32)
+
+    middle, level = mean(guide), mean(oval)
+    slope = (mean(guide * oval) - middle * level) / (mean(guide**2) - middle**2 + GUIDE_FLOOR)
+    bent = mean(slope) * guide + mean(level - slope * middle)
+    bent = cv2.resize(bent, (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _superellipse(
+    size: int,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    feather: float,
+    roundness: float,
+) -> Picture:
+    """float32 [size, size], read-only: 1 inside, cosine fall over `feather` of the radii, then 0."""
     axis = (np.arange(size) + 0.5) / size
-    x = np.abs(axis - MASK_CENTRE[0])[None, :] / MASK_RADII[0]
-    y = np.abs(axis - MASK_CENTRE[1])[:, None] / MASK_RADII[1]
-    radius = (x**ROUNDNESS + y**ROUNDNESS) ** (1 / ROUNDNESS)
-    fall = np.clip((1 - radius) / FEATHER, 0, 1)
+    x = np.abs(axis - centre[0])[None, :] / radii[0]
+    y = np.abs(axis - centre[1])[:, None] / radii[1]
+    radius = (x**roundness + y**roundness) ** (1 / roundness)
+    fall = np.clip((1 - radius) / feather, 0, 1)
     mask = ((1 - np.cos(np.pi * fall)) / 2).astype(np.float32)
     mask.flags.writeable = False
     return mask
@@ -83,8 +121,8 @@ def make_patch(
     """What to blend for one face in one frame.
 
     restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  strength: 0..1, scales all weights
-    bfr replaces luma and chroma under the mask; color alone replaces chroma (and luma in holes);
-    inpaint alone replaces the holes under the mask, grown and feathered.
+    bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
+    replaces the holes under the mask, grown and feathered.
     """
     mask = soft_mask(len(source))
     new, old = (p.astype(np.float32) / np.float32(255) for p in (restored, source))
@@ -95,7 +133,9 @@ def make_patch(
     nothing = np.zeros_like(mask)
     inside = nothing if filled is None else filled * mask
     luma = mask if tasks.bfr else inside
-    chroma = mask if tasks.bfr or tasks.color else inside
+    chroma = mask if tasks.bfr else inside
+    if tasks.color:
+        chroma = np.maximum(skin_mask(np.clip(new, 0, 1)), inside)
     return Patch(
         rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,

@@ -47,6 +47,7 @@ LOW_WEIGHT = 0.1
 DETAIL_GAIN = 8.0  # brings the detail inside a patch near the variance of its mean
 RELATIVE_FLOOR = 0.02  # of the mean squared residual, in scaled units
 NOISE_SHRINK = 0.02  # of the first layer's weights for the noisy latents, at the start
+OFFSET = 4.0  # of the last norm's channels, in standard deviations: see `keep_amplitude`
 TOKENS, TOKEN_DIM = 1, 32
 LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
 EMA_DECAY = 0.998
@@ -180,6 +181,29 @@ def predict(
 
 
 @torch.no_grad()
+def keep_amplitude(unet: torch.nn.Module, spread: Tensor) -> None:
+    """Let the network say how bad a clip is: make its last group norm nearly linear.
+
+    The norm brings every clip's last features to the same strength, so a noisy clip and a clean
+    one would get a difference of the same size. Here the two channels of a group are first moved
+    apart, to +-OFFSET `spread`, which outweighs what varies between clips, and moved back after.
+
+    spread: [C], standard deviation of the norm's input; the network's answer stays about the same
+    """
+    block = unet.up_blocks[-1].resnets[-1]
+    share = 1 - torch.sigmoid(block.time_mixer.mix_factor)  # of the temporal branch
+    norm = unet.conv_norm_out
+    group = spread.square().unflatten(0, (norm.num_groups, -1)).mean(1, keepdim=True).sqrt()
+    size = norm.num_channels // norm.num_groups
+    sign = 1 - 2 * (torch.arange(size) % 2)
+    offset = (OFFSET * group * sign).flatten()
+    deviation = group.expand(-1, size).flatten()
+    block.temporal_res_block.conv2.bias += offset / share
+    norm.bias -= norm.weight * offset / deviation
+    norm.weight *= (1 + OFFSET**2) ** 0.5
+
+
+@torch.no_grad()
 def validate(unet: torch.nn.Module, portraits: Bytes) -> dict[str, list[float]]:
     """Mean PSNR in dB, degraded and restored in one step, for each of three mixes at 256 px."""
     from facerestore.frames import Tasks
@@ -216,6 +240,7 @@ def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None
     unet, used, step = make_mini_unet(CODEC.channels), 0.0, 0
     with torch.no_grad():
         unet.conv_in.weight[:, : CODEC.channels] *= NOISE_SHRINK
+    keep_amplitude(unet, torch.ones(unet.conv_norm_out.num_channels))
     average = copy.deepcopy(unet).eval()
     torch.set_num_threads(2)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
