@@ -517,6 +517,23 @@ def test_parts_keep_their_chapters(make_film):
     assert [(float(a), float(b), t) for a, b, t in found] == [(0, 0.4, "B"), (0.4, 0.6, "C")]
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_subtitle_that_is_showing_begins_with_the_part(make_film, suffix):
+    texts = [(0, 300, "over"), (400, 600, "showing"), (1200, 200, "later")]
+    path = make_film(f"a.{suffix}", frames=50, subtitles=texts)
+    out, _ = rewrite(path, f"b.{suffix}", start_seconds=0.6)
+    with av.open(str(out)) as container:
+        found = [
+            (float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)[-4:])
+            for p in container.demux(container.streams.subtitles[0])
+            if p.size and bytes(p).strip(b"\0 ")
+        ]
+    assert [text for *_, text in found] == [b"wing", b"ater"]
+    assert [x for start, length, _ in found for x in (start, length)] == pytest.approx(
+        [0.0, 0.4, 0.6, 0.2], abs=0.002
+    )
+
+
 def test_an_empty_part_is_an_error_and_leaves_nothing(make_film):
     path = make_film(frames=10)
     with pytest.raises(BadInputError, match="no frame"):

@@ -129,7 +129,18 @@ class OtherStreams:
                 return
             if time is None or self.begin <= time < self.end:
                 self._mux(self.held)
+            elif self.held.stream.type == "subtitle" and time < self.begin:
+                self._mux_rest(self.held, time)
             self.held = None
+
+    def _mux_rest(self, packet: Packet, time: Fraction) -> None:
+        """A subtitle that is still showing where the part begins starts there."""
+        base = packet.time_base or Fraction(1)
+        late = round((self.begin - time) / base)
+        if packet.pts is not None and (packet.duration or 0) > late:
+            packet.pts = packet.dts = packet.pts + late
+            packet.duration = (packet.duration or 0) - late
+            self._mux(packet)
 
     def _mux(self, packet: Packet) -> None:
         stream = packet.stream
