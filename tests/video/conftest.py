@@ -67,6 +67,12 @@ def _fields(frames, top_first):
 
 
 @pytest.fixture
+def mark_fields():
+    """Function (frames, top_first) that yields the frames marked as interlaced."""
+    return _fields
+
+
+@pytest.fixture
 def make_film(tmp_path):
     """Function that writes a film; see its arguments."""
 

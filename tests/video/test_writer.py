@@ -146,6 +146,21 @@ def test_full_range_copies_keep_size_and_samples_for_odd_sizes():
         assert np.array_equal(*rows)
 
 
+def test_fields_do_not_bleed_into_each_other(mark_fields):
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    for index, plane in enumerate(frame.planes):
+        codes = np.full((plane.height, plane.line_size), 128, np.uint8)
+        if index:
+            codes[0::2], codes[1::2] = 90, 190  # the upper and the lower field's colours
+        plane.update(codes.tobytes())
+    frame.pts, frame.time_base = 5, TICK
+    new = as_format(next(mark_fields([frame], True)), "yuv422p10le")
+    chroma = new.to_ndarray(channel_last=False)[1]
+    assert (new.pts, new.time_base, new.format.name) == (5, TICK, "yuv422p10le")
+    assert np.abs(chroma[0::2].astype(int) - 360).max() <= 4
+    assert np.abs(chroma[1::2].astype(int) - 760).max() <= 4
+
+
 # Times.
 
 

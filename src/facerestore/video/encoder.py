@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from av.codec.context import Flags
+from av.filter import Graph
 from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 
@@ -100,11 +101,28 @@ def as_format(frame: VideoFrame, pix_fmt: str) -> VideoFrame:
             width = min(old.shape[1], rows.shape[1])
             rows[: new_plane.height, :width] = old[: new_plane.height, :width]
         new.color_range = FULL_RANGE
+    elif frame.interlaced_frame:
+        new = _reformat_fields(frame, pix_fmt)
     else:
         new = frame.reformat(format=pix_fmt)
     new.pts, new.time_base = frame.pts, frame.time_base
     new.duration = frame.duration
     return new
+
+
+def _reformat_fields(frame: VideoFrame, pix_fmt: str) -> VideoFrame:
+    """Each field converted by itself, or chroma would bleed from one into the other."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        ),
+        graph.add("scale", "interl=1"),
+        graph.add("format", pix_fmt),
+        graph.add("buffersink"),
+    ).configure()
+    graph.push(frame)
+    return cast("VideoFrame", graph.pull())
 
 
 def lost_side_data(frame: VideoFrame, codec: str) -> list[str]:
