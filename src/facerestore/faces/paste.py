@@ -71,7 +71,7 @@ def _superellipse(
     feather: float,
     roundness: float,
 ) -> Picture:
-    """float32 [size, size], read-only: 1 inside, cosine fall over `feather` of the radii, then 0."""
+    """float32 [size, size], read-only: 1 inside, a cosine fall over `feather` of the radii, 0."""
     axis = (np.arange(size) + 0.5) / size
     x = np.abs(axis - centre[0])[None, :] / radii[0]
     y = np.abs(axis - centre[1])[:, None] / radii[1]

@@ -47,22 +47,41 @@ class BlindDegradation:
     quantizer: int
 
 
+@dataclass(frozen=True)
+class Severity:
+    """How bad a clip can get: the upper ends of the ranges of BlindDegradation."""
+
+    blur_sigma: float
+    shrink: float
+    noise: float
+    motion: float  # share of clips with motion blur
+    codec: float  # share of clips that are compressed
+
+
+# Most clips are like films that people bring; the worst teach little, the best to leave alone.
+SEVERITIES = (
+    (0.15, Severity(blur_sigma=0.6, shrink=1.0, noise=3, motion=0, codec=0)),
+    (0.6, Severity(blur_sigma=2.0, shrink=3.0, noise=8, motion=0.1, codec=0.6)),
+    (0.25, Severity(blur_sigma=3.0, shrink=6.0, noise=14, motion=0.15, codec=0.7)),
+)
+
+
 def draw_blind(rng: np.random.Generator) -> BlindDegradation:
-    """Draw from the ranges the bundled model is trained on; one in ten is nearly clean."""
-    mild = rng.random() < 0.1
-    codec = str(rng.choice(["libx264", "mpeg4", "mpeg2video"])) if rng.random() < 0.7 else None
-    quantizer = int(rng.integers(20, 38)) if codec == "libx264" else int(rng.integers(2, 13))
+    """Draw from the ranges the bundled model is trained on."""
+    at = rng.choice(len(SEVERITIES), p=[share for share, _ in SEVERITIES])
+    worst = SEVERITIES[at][1]
+    codec = str(rng.choice(["libx264", "mpeg4", "mpeg2video"]))
     return BlindDegradation(
-        blur_sigma=float(rng.uniform(0.1, 0.6 if mild else 3.0)),
-        motion=int(rng.integers(3, 12)) if not mild and rng.random() < 0.15 else 0,
+        blur_sigma=float(rng.uniform(0.1, worst.blur_sigma)),
+        motion=int(rng.integers(3, 12)) if rng.random() < worst.motion else 0,
         motion_angle=float(rng.uniform(0, 180)),
-        shrink=1.0 if mild else float(np.exp(rng.uniform(0, np.log(6)))),
+        shrink=float(np.exp(rng.uniform(0, np.log(worst.shrink)))),
         shrink_interpolation=int(rng.choice(INTERPOLATIONS)),
         grow_interpolation=int(rng.choice(INTERPOLATIONS[:2])),
-        noise=float(rng.uniform(0, 3 if mild else 14)) if rng.random() < 0.7 else 0.0,
+        noise=float(rng.uniform(0, worst.noise)) if rng.random() < 0.7 else 0.0,
         grain=bool(rng.random() < 0.4),
-        codec=None if mild else codec,
-        quantizer=quantizer,
+        codec=codec if rng.random() < worst.codec else None,
+        quantizer=int(rng.integers(20, 38) if codec == "libx264" else rng.integers(2, 13)),
     )
 
 

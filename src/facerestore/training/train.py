@@ -14,7 +14,6 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +24,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from facerestore.frames import TASK_NAMES
 from facerestore.models.checkpoint import ModelConfig, save_model
-from facerestore.models.codec import PatchCodec
 from facerestore.models.network import make_mini_unet
 from facerestore.models.sampling import scalings
 from facerestore.training.data import Example, example, load_portraits
+from facerestore.training.fresh import CODEC, folded, fresh_unet, whitening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,22 +36,19 @@ if TYPE_CHECKING:
 
     from facerestore.frames import Bytes
 
-CODEC = PatchCodec(4)
 RESIDUAL_SCALE = 2.5  # brings (clean - degraded), in [-1, 1] pixel units, near unit variance
 SIGMA_MIN, SIGMA_MAX = 2.0, 100.0
 # What one-step sampling sees is nearly all that is trained. At lower noise the network would spend
 # most of its few channels on carrying the noise through; a first run that did so hardly restored.
 HIGH_SHARE = 0.93
 LOW_WEIGHT = 0.1
-DETAIL_GAIN = 8.0  # brings the detail inside a patch near the variance of its mean
 RELATIVE_FLOOR = 0.02  # of the mean squared residual, in scaled units
-NOISE_SHRINK = 0.02  # of the first layer's weights for the noisy latents, at the start
-OFFSET = 4.0  # of the last norm's channels, in standard deviations: see `keep_amplitude`
 TOKENS, TOKEN_DIM = 1, 32
 LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
 EMA_DECAY = 0.998
 GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
 SAVE_SECONDS = 240
+VALIDATION_CLIPS = 24  # of each mix
 
 
 @dataclass(frozen=True)
@@ -144,27 +140,6 @@ def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> 
     return (noise_loss / badness + high * extra / badness.sqrt()).mean()
 
 
-@cache
-def whitening() -> Tensor:
-    """[C, C]: latents of a patch -> its mean and its detail (DCT), of about the same variance.
-
-    While training, the first layer sees the degraded and reference latents through this matrix,
-    or the tiny detail would hardly move its weights; `folded` puts it into the weights.
-    """
-    n = CODEC.patch
-    wave = torch.cos(torch.pi / n * (torch.arange(n) + 0.5) * torch.arange(n)[:, None])
-    basis = wave * torch.where(torch.arange(n) == 0, (1 / n) ** 0.5, (2 / n) ** 0.5)[:, None]
-    gain = torch.full((n * n, 1), DETAIL_GAIN)
-    gain[0] = 1 / n
-    return torch.block_diag(*[gain * torch.kron(basis, basis)] * 3)
-
-
-def folded(weight: Tensor, matrix: Tensor) -> Tensor:
-    """The first layer's weight [O, 3C, 3, 3] for inputs that have not gone through `matrix`."""
-    noisy, *others = weight.split(CODEC.channels, dim=1)
-    return torch.cat([noisy, *(torch.einsum("oihw,ij->ojhw", w, matrix) for w in others)], dim=1)
-
-
 def predict(
     unet: torch.nn.Module, x: Tensor, sigma: Tensor, bad: Tensor, reference: Tensor, gamma: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -181,29 +156,6 @@ def predict(
 
 
 @torch.no_grad()
-def keep_amplitude(unet: torch.nn.Module, spread: Tensor) -> None:
-    """Let the network say how bad a clip is: make its last group norm nearly linear.
-
-    The norm brings every clip's last features to the same strength, so a noisy clip and a clean
-    one would get a difference of the same size. Here the two channels of a group are first moved
-    apart, to +-OFFSET `spread`, which outweighs what varies between clips, and moved back after.
-
-    spread: [C], standard deviation of the norm's input; the network's answer stays about the same
-    """
-    block = unet.up_blocks[-1].resnets[-1]
-    share = 1 - torch.sigmoid(block.time_mixer.mix_factor)  # of the temporal branch
-    norm = unet.conv_norm_out
-    group = spread.square().unflatten(0, (norm.num_groups, -1)).mean(1, keepdim=True).sqrt()
-    size = norm.num_channels // norm.num_groups
-    sign = 1 - 2 * (torch.arange(size) % 2)
-    offset = (OFFSET * group * sign).flatten()
-    deviation = group.expand(-1, size).flatten()
-    block.temporal_res_block.conv2.bias += offset / share
-    norm.bias -= norm.weight * offset / deviation
-    norm.weight *= (1 + OFFSET**2) ** 0.5
-
-
-@torch.no_grad()
 def validate(unet: torch.nn.Module, portraits: Bytes) -> dict[str, list[float]]:
     """Mean PSNR in dB, degraded and restored in one step, for each of three mixes at 256 px."""
     from facerestore.frames import Tasks
@@ -213,9 +165,9 @@ def validate(unet: torch.nn.Module, portraits: Bytes) -> dict[str, list[float]]:
     table: dict[str, list[float]] = {}
     for mix in ("bfr", "bfr,color", "inpaint"):
         tasks, before, after = Tasks.parse(mix), [], []
-        for i in range(0, 24):
+        for i, portrait in enumerate(portraits[: 3 * VALIDATION_CLIPS : 3]):
             rng = np.random.default_rng([7, i])
-            clean = moving_clip(portraits[i * 3], n_frames=2, size=256, rng=rng)
+            clean = moving_clip(portrait, n_frames=2, size=256, rng=rng)
             bad = degrade(clean, tasks, rng)[0]
             c, b, r, g = collate([Example(clean, bad, None, tasks)])
             base = CODEC.encode(b / 127.5 - 1)
@@ -237,10 +189,7 @@ def _psnr(a: Tensor, b: Tensor) -> float:
 def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None:
     """Train until `minutes` of training time are used, over any number of starts."""
     torch.manual_seed(seed)
-    unet, used, step = make_mini_unet(CODEC.channels), 0.0, 0
-    with torch.no_grad():
-        unet.conv_in.weight[:, : CODEC.channels] *= NOISE_SHRINK
-    keep_amplitude(unet, torch.ones(unet.conv_norm_out.num_channels))
+    unet, used, step = fresh_unet(), 0.0, 0
     average = copy.deepcopy(unet).eval()
     torch.set_num_threads(2)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
