@@ -42,7 +42,7 @@ SIGMA_MIN, SIGMA_MAX = 2.0, 100.0
 # most of its few channels on carrying the noise through; a first run that did so hardly restored.
 HIGH_SHARE = 0.93
 LOW_WEIGHT = 0.1
-RELATIVE_FLOOR = 0.02  # of the mean squared residual, in scaled units
+RELATIVE_FLOOR = 0.006  # of the mean squared residual, in scaled units
 TOKENS, TOKEN_DIM = 1, 32
 LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
 EMA_DECAY = 0.998
