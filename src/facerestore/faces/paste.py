@@ -27,10 +27,11 @@ MASK_CENTRE = (0.5, 0.53)
 MASK_RADII = (0.45, 0.44)  # where the weight reaches 0
 FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
-# New colours: skin only, from forehead to chin; then the weights follow the edges of the picture.
-SKIN_CENTRE, SKIN_RADII = (0.5, 0.55), (0.38, 0.40)
-SKIN_FEATHER, SKIN_ROUNDNESS = 0.35, 2.2
-GUIDE_RADIUS, GUIDE_FLOOR = 1 / 8, 0.003  # of the side; variance of luma (0..1) that is no edge
+# New colours go to the middle of the face and, up to an oval around it, to what is about as bright.
+OVAL = ((0.5, 0.55), (0.38, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
+CORE = ((0.5, 0.55), (0.27, 0.33), 0.5, 2.2)
+DARK, BRIGHT = (0.5, 0.8), (2.0, 1.6)  # luma over the face's: from no colour to full colour
+GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
 LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -44,23 +45,37 @@ def soft_mask(size: int) -> Picture:
 def skin_mask(picture: Picture) -> Picture:
     """float32 [S, S], 0..1: where a face in [S, S, 3], 0..1, takes new colours.
 
-    An oval that a guided filter (He et al. 2010, equations 5, 6 and 8) bends along edges of luma;
-    nowhere above `soft_mask`. It works at a quarter of the size, so noise does not reach it.
+    What is much darker or brighter than the face (hair, wall, collar) takes none, and a guided
+    filter (He et al. 2010, equations 5, 6 and 8) lets the weights follow the edges of luma. Nowhere
+    above `soft_mask`. It works at a quarter of the size, so noise does not reach it.
     """
     size = len(picture)
     small = max(size // 4, 1)
     guide = cv2.resize(picture @ LUMA_601, (small, small), interpolation=cv2.INTER_AREA)
-    oval = _superellipse(small, SKIN_CENTRE, SKIN_RADII, SKIN_FEATHER, SKIN_ROUNDNESS)
-    reach = 2 * round(GUIDE_RADIUS * small) + 1
+    oval, core = _superellipse(small, *OVAL), _superellipse(small, *CORE)
+    ratio = guide / max(float(np.median(guide[core > 0.9])), 1e-3)
+    alike = _rise(ratio, *DARK) * _rise(ratio, *BRIGHT)
+    weight = np.asarray(oval * (core + (1 - core) * alike), np.float32)
+    bent = cv2.resize(_guided(weight, guide), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+
+
+def _rise(values: Picture, none: float, full: float) -> Picture:
+    """0 at `none`, 1 at `full`, smooth between."""
+    share = np.clip((values - none) / (full - none), 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _guided(weight: Picture, guide: Picture) -> Picture:
+    """The guided filter: locally the weight that is a linear function of the guide."""
+    reach = 2 * max(1, round(GUIDE_RADIUS * len(guide))) + 1
 
     def mean(values: Picture) -> Picture:
         return np.asarray(cv2.blur(values, (reach, reach)), np.float32)
 
-    middle, level = mean(guide), mean(oval)
-    slope = (mean(guide * oval) - middle * level) / (mean(guide**2) - middle**2 + GUIDE_FLOOR)
-    bent = mean(slope) * guide + mean(level - slope * middle)
-    bent = cv2.resize(bent, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+    middle, level = mean(guide), mean(weight)
+    slope = (mean(guide * weight) - middle * level) / (mean(guide**2) - middle**2 + GUIDE_FLOOR)
+    return mean(slope) * guide + mean(level - slope * middle)
 
 
 @lru_cache(maxsize=8)

@@ -258,7 +258,7 @@ def export(work: Path, folder: Path) -> None:
     minutes = round(state["seconds"] / 60)
     config = ModelConfig(
         name="mini",
-        version="0.1",
+        version="0.2",
         tasks=TASK_NAMES,
         size=256,
         window=8,
