@@ -90,7 +90,7 @@ def score(crops, clean):
     """Scores of crops against the clean ones, in the middle of the squares."""
     inner = np.s_[:, 40:232, 48:208]
     a, b = crops[inner].astype(np.float64), clean[inner].astype(np.float64)
-    mse = ((a - b) ** 2).mean((1, 2, 3))
+    mse = np.maximum(((a - b) ** 2).mean((1, 2, 3)), 1e-6)  # equal pictures: 108 dB
     ssim = [
         structural_similarity(x, y, channel_axis=-1, data_range=255)
         for x, y in zip(crops[inner][::5], clean[inner][::5], strict=True)

@@ -31,6 +31,7 @@ ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
 OVAL = ((0.5, 0.55), (0.38, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
 CORE = ((0.5, 0.55), (0.27, 0.33), 0.5, 2.2)
 DARK, BRIGHT = (0.5, 0.8), (2.0, 1.6)  # luma over the face's: from no colour to full colour
+SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where holes are filled
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
@@ -137,7 +138,7 @@ def make_patch(
 
     restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  strength: 0..1, scales all weights
     bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
-    replaces the holes under the mask, grown and feathered.
+    replaces the holes, grown and feathered, nearly up to the crop's border.
     """
     mask = soft_mask(len(source))
     new, old = (p.astype(np.float32) / np.float32(255) for p in (restored, source))
@@ -146,11 +147,9 @@ def make_patch(
         known = None if filled is None else 1 - filled
         new = match_colour(new, old, known=known, luma_only=tasks.color)
     nothing = np.zeros_like(mask)
-    inside = nothing if filled is None else filled * mask
-    luma = mask if tasks.bfr else inside
-    chroma = mask if tasks.bfr else inside
-    if tasks.color:
-        chroma = np.maximum(skin_mask(np.clip(new, 0, 1)), inside)
+    inside = nothing if filled is None else filled * _superellipse(len(source), *SQUARE)
+    luma = np.maximum(mask, inside) if tasks.bfr else inside
+    chroma = skin_mask(np.clip(new, 0, 1)) if tasks.color else luma
     return Patch(
         rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,
