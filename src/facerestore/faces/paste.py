@@ -29,8 +29,8 @@ FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
 # New colours go to the middle of the face and, up to an oval around it, to what is about as bright.
 OVAL = ((0.5, 0.55), (0.38, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
-CORE = ((0.5, 0.55), (0.27, 0.33), 0.5, 2.2)
-DARK, BRIGHT = (0.5, 0.8), (2.0, 1.6)  # luma over the face's: from no colour to full colour
+CORE = ((0.5, 0.55), (0.2, 0.28), 0.6, 2.2)
+DARK, BRIGHT = (0.6, 0.9), (2.0, 1.6)  # luma over the face's: from no colour to full colour
 SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where holes are filled
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
