@@ -52,31 +52,35 @@ def skin_mask(picture: Picture) -> Picture:
     """
     size = len(picture)
     small = max(size // 4, 1)
-    guide = cv2.resize(picture @ LUMA_601, (small, small), interpolation=cv2.INTER_AREA)
+    guide = _resized(picture @ LUMA_601, small, cv2.INTER_AREA)
     oval, core = _superellipse(small, *OVAL), _superellipse(small, *CORE)
-    ratio = guide / max(float(np.median(guide[core > 0.9])), 1e-3)
+    ratio = guide / np.float32(max(float(np.median(guide[core > 0.9])), 1e-3))
     alike = _rise(ratio, *DARK) * _rise(ratio, *BRIGHT)
     weight = np.asarray(oval * (core + (1 - core) * alike), np.float32)
-    bent = cv2.resize(_guided(weight, guide), (size, size), interpolation=cv2.INTER_LINEAR)
+    bent = _resized(_guided(weight, guide), size, cv2.INTER_LINEAR)
     return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+
+
+def _resized(picture: Picture, size: int, interpolation: int) -> Picture:
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=interpolation), np.float32)
 
 
 def _rise(values: Picture, none: float, full: float) -> Picture:
     """0 at `none`, 1 at `full`, smooth between."""
     share = np.clip((values - none) / (full - none), 0, 1)
-    return share * share * (3 - 2 * share)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def _guided(weight: Picture, guide: Picture) -> Picture:
     """The guided filter: locally the weight that is a linear function of the guide."""
     reach = 2 * max(1, round(GUIDE_RADIUS * len(guide))) + 1
 
-    def mean(values: Picture) -> Picture:
+    def mean(values: NDArray[np.floating]) -> Picture:
         return np.asarray(cv2.blur(values, (reach, reach)), np.float32)
 
     middle, level = mean(guide), mean(weight)
     slope = (mean(guide * weight) - middle * level) / (mean(guide**2) - middle**2 + GUIDE_FLOOR)
-    return mean(slope) * guide + mean(level - slope * middle)
+    return np.asarray(mean(slope) * guide + mean(level - slope * middle), np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -120,10 +124,9 @@ def match_colour(
 def _low_pass(picture: Picture) -> Picture:
     """Gaussian of MATCH_SIGMA, computed at a quarter of the size, where it loses nothing."""
     size = len(picture)
-    small = cv2.resize(picture, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
+    small = _resized(picture, size // 4, cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), size * MATCH_SIGMA / 4, borderType=cv2.BORDER_REFLECT)
-    back = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(back, np.float32)
+    return _resized(np.asarray(small, np.float32), size, cv2.INTER_LINEAR)
 
 
 def make_patch(
