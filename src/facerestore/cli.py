@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facerestore import cli_models
 from facerestore.running import INTERRUPTED, SOME_FAILED, guarded, outputs_for, seconds_from
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich would take most of the time that --help takes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(cli_models.app, name="models")
 
 
 class Profile(StrEnum):
@@ -92,7 +95,9 @@ def restore(
         int | None,
         typer.Option(min=1, max=100, help="Network passes; mini: 1 is the default."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same film.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same film.")
+    ] = 0,
     profile: Profiles = Profile.share,
     start: Start = None,
     end: End = None,
@@ -281,4 +286,7 @@ def main() -> Any:
     """Entry point of the `facerestore` command."""
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints its settings otherwise
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    closed = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
+    if closed is not None and signal.getsignal(closed) is signal.SIG_DFL:  # not under nohup
+        signal.signal(closed, signal.default_int_handler)
     return app()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facerestore.faces.identity import appearance, best_frame, same_person
+from facerestore.faces.paste import tint_of
 from facerestore.frames import FaceClip, FaceTrack, Reference
 from facerestore.masks import crop_holes, masks_from
 from facerestore.survey import Step
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Listener = Callable[[Step], None]
 
-CHUNK_FRAMES = 128  # of a shot in memory at once: about 0.5 GB for one face at 256 px
+COVERED = 0.7  # of the crop in the mask: no more face to see
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class People:
     """Restores clips of people and remembers what each of them looks like.
 
     numbers: person's number by track index;  seconds: spent in the model so far
+    coloured, holes, covered: whether any face had colours, holes, next to nothing but holes
     """
 
     def __init__(self, found: Survey, tools: Tools, options: RestoreOptions) -> None:
@@ -74,23 +76,42 @@ class People:
         self.people: list[Person] = []
         self.numbers: dict[int, int] = {}
         self.seconds = 0.0
+        self.coloured = self.holes = self.covered = False
+        self.notes = dict.fromkeys(("coloured", "holes"), False)
         areas = [float((path.side**2).sum()) for path in found.paths]
         self.star = int(np.argmax(areas)) if areas else -1  # whom a given picture shows
 
     def restore(self, index: int, clip: FaceClip, on_step: Callable[[], None]) -> Bytes:
         """The clip [F, S, S, 3] of a track restored, with the person's reference."""
+        self._remark(clip)
         if index not in self.numbers:
             self.numbers[index] = self._recognise(index, clip)
         reference = self.people[self.numbers[index]].reference
         return self._run(clip, reference, on_step)
 
+    def warnings(self) -> list[str]:
+        """What the user should know of the faces restored so far."""
+        words = []
+        if self.coloured:
+            words.append("the film has colours already: those of the faces are replaced")
+        if self.covered:
+            words.append("the mask covers a face almost whole: too little is left to fill it from")
+        if self.options.tasks.inpaint and self.numbers and not self.holes:
+            words.append("the mask has no hole on a face: nothing was filled")
+        return words
+
+    def _remark(self, clip: FaceClip) -> None:
+        if self.options.tasks.color:
+            self.coloured |= tint_of(clip.frames[0] / np.float32(255)) is None
+        if clip.holes is not None:
+            share = clip.holes.mean(axis=(1, 2)).max()
+            self.holes, self.covered = self.holes or share > 0, self.covered or share > COVERED
+
     def _recognise(self, index: int, clip: FaceClip) -> int:
         """The number of the person of a track, who may be new."""
         track = self.found.tracks[index]
         first = self._opening(clip)
-        crops, part = first.frames, slice(clip.first - track.first, None)
-        best = _best(crops, track, part)
-        looks = appearance(crops[best])
+        looks = appearance(first.frames[_best(first.frames, track, first)])
         for number, person in enumerate(self.people):
             apart = all(t.last < track.first or track.last < t.first for t in person.tracks)
             if apart and same_person(person.looks, looks):
@@ -99,9 +120,17 @@ class People:
         reference = self.tools.reference if index == self.star else None
         if reference is None:
             draft = self._run(first, None, lambda: None)
-            reference = Reference(draft[_best(draft, track, part)])
+            best = _best(draft, track, first)
+            reference = Reference(draft[best], self._landmarks(index, first, best))
         self.people.append(Person(looks, [track], reference))
         return len(self.people) - 1
+
+    def _landmarks(self, index: int, clip: FaceClip, number: int) -> Floats:
+        """The five points of a clip's crop, in its own pixels."""
+        track, path = self.found.tracks[index], self.found.paths[index]
+        frame = min(clip.first + number // clip.fields, track.last)
+        points = track.landmarks[frame - track.first]
+        return path.in_crop(points, frame, self.tools.restorer.size)
 
     def _opening(self, clip: FaceClip) -> FaceClip:
         """The first window of a clip."""
@@ -119,17 +148,16 @@ class People:
             options.tasks,
             reference,
             seed=options.seed,
-            steps=options.steps,
             on_step=on_step,
         )
         self.seconds += time.monotonic() - begin
         return restored
 
 
-def _best(crops: Bytes, track: FaceTrack, part: slice) -> int:
-    landmarks, scores = track.landmarks[part][: len(crops)], track.scores[part][: len(crops)]
-    crops = crops[: len(landmarks)]  # of an interlaced film there are two crops a frame
-    return best_frame(crops, landmarks=landmarks, scores=scores)
+def _best(crops: Bytes, track: FaceTrack, clip: FaceClip) -> int:
+    """Number of the best reference among crops of a clip, restored or not."""
+    at = clip.first - track.first + np.arange(len(crops)) // clip.fields
+    return best_frame(crops, landmarks=track.landmarks[at], scores=track.scores[at])
 
 
 def restored_faces(
@@ -148,7 +176,7 @@ def restored_shot(
 ) -> Iterator[list[FaceCrop]]:
     """The frames of one shot, restored in chunks that overlap by a window and fade over there."""
     window = people.tools.restorer.window
-    chunks = chunk_ranges(n_frames, limit=CHUNK_FRAMES, overlap=window)
+    chunks = chunk_ranges(n_frames, limit=people.tools.restorer.chunk, overlap=window)
     held: list[list[FaceCrop]] = []  # the frames from chunk.start on
     before: list[list[FaceCrop]] = []  # the same frames as the chunk before has restored them
     for chunk, follower in zip(chunks, [*chunks[1:], None], strict=True):
@@ -182,6 +210,7 @@ def _restored(
             np.stack([face.source for face in crops]),
             crops[0].frame,
             np.stack(holes) if holes else None,
+            fields=1 if crops[0].field is None else 2,
         )
         pictures = people.restore(index, clip, on_step)
         for (i, face), picture in zip(places, pictures, strict=True):

@@ -9,10 +9,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from facerestore.record import Result
@@ -42,6 +44,9 @@ class Reporter(Protocol):
 
     def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
         """What was found out."""
+
+    def row(self, facts: dict[str, Any], *, first: bool) -> None:
+        """One line of a long table."""
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -77,6 +82,12 @@ class QuietReporter:
     def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
         self.close()
         table(path.name if path else "facerestore", facts)
+
+    def row(self, facts: dict[str, Any], *, first: bool) -> None:
+        wide = [62 if isinstance(value, str) else 13 for value in facts.values()]
+        if first:
+            _line(facts, wide)
+        _line((f"{v:.3g}" if isinstance(v, float) else words(v) for v in facts.values()), wide)
 
     def close(self) -> None:
         pass
@@ -138,7 +149,9 @@ class BarReporter(LineReporter):
         self.bar.update(self.task, completed=min(step.frame, total), total=total, words=words)
 
     def warn(self, path: Path, text: str) -> None:
-        self.console.print(f"[yellow]warning[/]: {path.name}: {text}", highlight=False)
+        self.console.print(
+            f"[yellow]warning[/]: {escape(path.name)}: {escape(text)}", highlight=False
+        )
 
     def fail(self, path: Path | None, text: str, code: int) -> None:
         self.close()
@@ -156,7 +169,7 @@ class BarReporter(LineReporter):
 
 
 class JsonReporter(QuietReporter):
-    """One JSON object a line on stdout: start, progress, warning, done, error."""
+    """One JSON object a line on stdout: start, progress, warning, done, error (on stderr, too)."""
 
     def __init__(self) -> None:
         self.next_line = 0.0
@@ -174,12 +187,17 @@ class JsonReporter(QuietReporter):
         if time.monotonic() < self.next_line and step.frame < step.frames:
             return
         self.next_line = time.monotonic() + JSON_SECONDS
-        self._say("progress", **asdict(step), fps=round(self.clock.rate(step.frame), 2))
+        self._say(
+            "progress",
+            **(asdict(step) | {"frame": int(step.frame)}),
+            fps=round(self.clock.rate(step.frame), 2),
+        )
 
     def warn(self, path: Path, text: str) -> None:
         self._say("warning", input=path, message=text)
 
     def fail(self, path: Path | None, text: str, code: int) -> None:
+        super().fail(path, text, code)
         self._say("error", input=path, message=text, exit_code=code)
 
     def finish(self, result: Result) -> None:
@@ -187,6 +205,14 @@ class JsonReporter(QuietReporter):
 
     def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
         self._say("facts", **facts)
+
+    def row(self, facts: dict[str, Any], *, first: bool) -> None:
+        self._say("row", **facts)
+
+
+def _line(cells: Iterable[str], wide: list[int]) -> None:
+    pairs = zip(cells, wide, strict=True)
+    sys.stdout.write("  ".join(cell.ljust(width) for cell, width in pairs).rstrip() + "\n")
 
 
 class Clock:
@@ -226,7 +252,7 @@ def summary(result: Result) -> str:
 
 def table(title: str, facts: dict[str, Any]) -> None:
     """Facts as a table of two columns on stdout."""
-    drawn = Table(title=title, title_justify="left", show_header=False)
+    drawn = Table(title=escape(title), title_justify="left", show_header=False)
     for name, value in facts.items():
         drawn.add_row(name.replace("_", " "), words(value))
     Console().print(drawn, markup=False)

@@ -48,7 +48,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _device(name: str) -> str:
-    from facerestore.models.checkpoint import choose_device, choose_dtype
+    from facerestore.models.device import choose_device, choose_dtype
 
     device = choose_device(name)
     return f"{device}, computes in {str(choose_dtype(device)).removeprefix('torch.')}"

@@ -155,6 +155,11 @@ class CropPath:
     def __len__(self) -> int:
         return len(self.side)
 
+    def in_crop(self, points: Floats, frame: int, size: int) -> Floats:
+        """Display coordinates [..., 2] at `frame` in crop pixels (0..size)."""
+        i = frame - self.first
+        return (points - self.centre[i] + self.side[i] / 2) * (size / self.side[i])
+
     def matrix(self, frame: int, size: int) -> Floats:
         """float64 [2, 3]: crop pixel coordinates (0..size) -> display coordinates at `frame`."""
         i = frame - self.first
@@ -170,11 +175,13 @@ class FaceClip:
     frames: uint8 RGB [F, S, S, 3]
     first:  frame number of the first crop
     holes:  bool [F, S, S], True where inpainting has to fill; None without a mask
+    fields: crops of one film frame: 2 for interlaced films, else 1
     """
 
     frames: Bytes
     first: int
     holes: NDArray[np.bool_] | None = None
+    fields: int = 1
 
     def __post_init__(self) -> None:
         f, s = self.frames.shape[:2]
@@ -191,14 +198,18 @@ class FaceClip:
 class Reference:
     """A good picture of the person, cropped like the training crops.
 
-    image: uint8 RGB [S, S, 3]
+    image:     uint8 RGB [S, S, 3]
+    landmarks: float64 [5, 2] as in `Face`, in crop pixels; None where nothing is known of them
     """
 
     image: Bytes
+    landmarks: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.image.shape != (len(self.image), len(self.image), 3):
             raise ValueError(f"expected uint8 [S, S, 3], got {self.image.shape}")
+        if self.landmarks is not None and self.landmarks.shape != (5, 2):
+            raise ValueError(f"expected landmarks [5, 2], got {self.landmarks.shape}")
 
 
 @dataclass(frozen=True)

@@ -21,22 +21,26 @@ class RestoreOptions:
     """What to do to a film; every field is an option of `facerestore restore`.
 
     start_seconds, end_seconds: the part to restore, None = the whole film
+    model: mini, svfr or a model folder; None = svfr where it is and a card fits it, else mini
     strength: 0..1;  steps: network passes per window, None = the model's own
+    mode: "exact" or "fast", see `schedule_for`;  max_vram: limit for a card's memory in GiB
     """
 
     tasks: Tasks = field(default_factory=lambda: Tasks(bfr=True))
-    model: str = "mini"
+    model: str | None = None
     mask: Path | None = None
     reference: Path | None = None
     faces: str = "all"
     strength: float = 1.0
     steps: int | None = None
+    mode: str = "exact"
     seed: int = 0
     profile: str = "share"
     start_seconds: float | None = None
     end_seconds: float | None = None
     crop_only: bool = False
     device: str = "auto"
+    max_vram: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -70,13 +74,20 @@ class Tools:
 def load_tools(options: RestoreOptions) -> Tools:
     """Load model, detector and reference picture; raises ModelError and the like."""
     from facerestore.faces.detect import load_detector
-    from facerestore.models.checkpoint import find_model, load_model, read_config
+    from facerestore.models.checkpoint import find_model, read_config
+    from facerestore.models.load import load_model
     from facerestore.reference import reference_from
 
-    folder = find_model(options.model)
+    folder = find_model(options.model or "mini")
     config, sums = read_config(folder)
     detector = load_detector()
-    restorer = load_model(folder, device=options.device)
+    restorer = load_model(
+        folder,
+        device=options.device,
+        mode=options.mode,
+        steps=options.steps,
+        max_vram=options.max_vram,
+    )
     reference = None
     if options.reference is not None:
         reference = reference_from(options.reference, detector, size=restorer.size)

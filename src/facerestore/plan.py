@@ -11,8 +11,10 @@ from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Tasks
 from facerestore.masks import check_mask
 from facerestore.survey import Step, Survey, survey
+from facerestore.video.output import check_place
 from facerestore.video.profiles import SUFFIX_OF, choose_encoding
 from facerestore.video.reader import Film, open_video
+from facerestore.video.simple import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +49,11 @@ def plan_output(film: Film, output: Path | None, options: RestoreOptions) -> Pat
         raise UsageError(f"{output}: is the input itself; name another output")
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists already; remove it or add --overwrite")
+    check_place(output)
     if options.mask is not None:
         check_mask(options.mask, film.info)
+    if options.reference is not None:
+        read_picture(options.reference)
     return output
 
 
@@ -103,7 +108,7 @@ def seconds_per_face(restorer: Restorer, options: RestoreOptions) -> float:
     clip, times = FaceClip(frames, 0), []
     for _ in range(2):
         begin = time.monotonic()
-        restorer.restore(clip, Tasks(bfr=True), None, seed=0, steps=options.steps)
+        restorer.restore(clip, Tasks(bfr=True), None, seed=0)
         times.append(time.monotonic() - begin)
     return min(times) / restorer.window * 2
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import ModelConfig
 from facerestore.models.codec import PatchCodec
+from facerestore.models.network import plain
 from facerestore.models.sampling import karras_sigmas, scalings
 from facerestore.models.svfr import SVFR, condition
 
@@ -60,29 +61,33 @@ def clip(n_frames=7, size=16, holes=None):
     return FaceClip(frames, 0, holes)
 
 
-def model(answer, **changes):
-    return SVFR(
-        KnowsTheAnswer(answer),
+def model(answer, *, steps=None, **changes):
+    unet, settings = KnowsTheAnswer(answer), config(**changes)
+    restorer = SVFR(
+        plain(unet, tokens_shape=settings.tokens),
         PatchCodec(4),
-        config(**changes),
+        settings,
         device=torch.device("cpu"),
         dtype=torch.float32,
+        steps=steps,
     )
+    restorer.unet = unet
+    return restorer
 
 
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("n_frames", [1, 4, 7])
 def test_residual_zero_gives_the_source_back(steps, n_frames):
-    restorer = model(torch.zeros(48, 4, 4))
+    restorer = model(torch.zeros(48, 4, 4), steps=steps)
     source = clip(n_frames)
-    restored = restorer.restore(source, Tasks(bfr=True), None, seed=1, steps=steps)
+    restored = restorer.restore(source, Tasks(bfr=True), None, seed=1)
     np.testing.assert_array_equal(restored, source.frames)
 
 
 def test_without_residual_the_answer_itself_comes_out():
     picture = torch.linspace(-1, 1, 48 * 16).reshape(48, 4, 4)
-    restorer = model(picture * 0.5, residual=False, latent_scale=0.5)
-    restored = restorer.restore(clip(5), Tasks(bfr=True), None, seed=0, steps=3)
+    restorer = model(picture * 0.5, steps=3, residual=False, latent_scale=0.5)
+    restored = restorer.restore(clip(5), Tasks(bfr=True), None, seed=0)
     expected = (PatchCodec(4).decode(picture).permute(1, 2, 0).numpy() + 1) * 127.5
     assert np.abs(restored.astype(float) - expected).max() <= 0.51
 
@@ -109,9 +114,10 @@ def test_without_reference_its_channels_are_zero():
 
 
 def test_cost_counts_frames_through_the_network():
-    restorer = model(torch.zeros(48, 4, 4))
-    restorer.restore(clip(7), Tasks(bfr=True), None, seed=0, steps=3)
-    assert restorer.cost == sum(call[0].shape[1] for call in restorer.unet.calls) == 3 * 3 * 4
+    restorer = model(torch.zeros(48, 4, 4), steps=3)
+    restorer.restore(clip(7), Tasks(bfr=True), None, seed=0)
+    frames = [call[0].shape[0] * call[0].shape[1] for call in restorer.unet.calls]
+    assert restorer.cost == sum(frames) == 3 * 3 * 4
 
 
 def test_other_crop_sizes_are_refused():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facerestore.frames import FaceClip, Tasks
-from facerestore.models.checkpoint import load_model
+from facerestore.models.load import load_model
 from facerestore.training import train as training
 from facerestore.training.data import example, load_portraits, moving_clip
 from facerestore.training.degrade import degrade, draw_blind, draw_holes, to_grey

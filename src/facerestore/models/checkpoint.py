@@ -1,30 +1,40 @@
-"""Model folders: `facerestore.json`, `unet/` as diffusers saves it, a model card.
+"""Model folders: what is in them, whether it is whole, and the networks they hold.
 
-Only safetensors are read. Every weight file's sha256 is in facerestore.json and is checked.
+    facerestore.json    name, sizes, noise range, licence, sha256 of every file
+    unet/               as diffusers saves it; the bundled model has nothing else
+    vae/, scheduler/    the same
+    identity/           arcface.safetensors, tokens.safetensors
+
+Only safetensors are read. Every file's sha256 is in facerestore.json and is checked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from facerestore.errors import ModelError, ResourceError
+from facerestore.errors import ModelError
 
 if TYPE_CHECKING:
-    import torch
-    from diffusers.models.unets.unet_spatio_temporal_condition import (
-        UNetSpatioTemporalConditionModel,
-    )
+    from collections.abc import Mapping
 
-    from facerestore.models.svfr import SVFR
+    import torch
 
 FORMAT = 1
 CONFIG_NAME = "facerestore.json"
 BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
 SAFETENSORS = "diffusion_pytorch_model.safetensors"
+# Where each network's weights lie in a folder; those with a config.json beside it are diffusers'
+WEIGHTS = {
+    "unet": f"unet/{SAFETENSORS}",
+    "vae": f"vae/{SAFETENSORS}",
+    "arcface": "identity/arcface.safetensors",
+    "tokens": "identity/tokens.safetensors",
+}
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,14 @@ class ModelConfig:
 
     tasks:        task names the model was trained for
     size, window: crop side in pixels, frames denoised together;  overlap: frames windows share
-    codec:        "patch4" (pixel-unshuffle by 4, exact)
+    codec:        "patch4" (pixel-unshuffle by 4, exact) or "vae"
     residual:     diffuse z - z_LQ (True) or z itself;  latent_scale: multiplier before noise
     sigma_min, sigma_max, steps: noise range and default number of Karras steps
     tokens:       (count, width) of the identity context
+    first_steps:  default number of steps without a reference, None = `steps`
+    guidance:     scale of classifier-free guidance, 1 = none
+    shifting:     windows move from step to step (`film_windows`) or stay (`cover`)
+    shared_noise: all frames start from the same noise;  chunk: frames of a shot restored together
     """
 
     name: str
@@ -54,17 +68,36 @@ class ModelConfig:
     tokens: tuple[int, int]
     licence: str
     origin: str
+    first_steps: int | None = None
+    guidance: float = 1.0
+    shifting: bool = False
+    shared_noise: bool = True
+    chunk: int = 128
+
+    def __post_init__(self) -> None:
+        if self.codec not in ("patch4", "vae"):
+            raise ValueError(f"unknown codec '{self.codec}'")
+
+
+def models_folder() -> Path:
+    """Where downloaded models live: $FACERESTORE_MODELS, else the user's cache folder."""
+    given = os.environ.get("FACERESTORE_MODELS")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given) if given else Path(cache) / "facerestore" / "models"
 
 
 def find_model(name: str) -> Path:
-    """The folder of a model given by name (`mini`) or by path; raises ModelError."""
+    """The folder of a model given by name (`mini`, `svfr`) or by path; raises ModelError."""
     if name == "mini":
         return BUNDLED
-    if (Path(name) / CONFIG_NAME).is_file():
-        return Path(name)
-    raise ModelError(
-        f"{name}: neither a model of this version (mini) nor a folder with {CONFIG_NAME}"
-    )
+    for folder in (Path(name), models_folder() / name):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    if name == "svfr":
+        raise ModelError(
+            "model svfr is not here; get it with: facerestore models pull svfr (or convert)"
+        )
+    raise ModelError(f"{name}: neither a model (mini, svfr) nor a folder with {CONFIG_NAME}")
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, dict[str, str]]:
@@ -99,78 +132,122 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_model(folder: Path, *, device: str = "auto") -> SVFR:
-    """The model of a checked folder, ready to restore.
+def kinds_of(config: ModelConfig) -> tuple[str, ...]:
+    """The networks that a folder of this configuration holds."""
+    return ("unet",) if config.codec == "patch4" else tuple(WEIGHTS)
 
-    device: "auto" (a CUDA card if there is one), "cpu", "cuda", "cuda:1", "mps"
-    Raises ModelError (damaged folder) or ResourceError (no such device).
+
+def make_network(kind: str, config: Mapping[str, Any], *, width: int = 0) -> torch.nn.Module:
+    """A network without weights worth having: kind is a key of WEIGHTS.
+
+    config: of diffusers, for "unet" and "vae";  width: of the identity tokens, for "tokens"
     """
-    from facerestore.models.codec import PatchCodec
-    from facerestore.models.svfr import SVFR
+    from facerestore.models.identity import ArcFace, TokenProjection
 
-    config = verify(folder)
-    if config.codec != "patch4":
-        raise ModelError(f"{folder}: unknown codec '{config.codec}'; this version knows patch4")
-    where = choose_device(device)
-    return SVFR(_load_unet(folder), PatchCodec(4), config, device=where, dtype=choose_dtype(where))
+    if kind == "arcface":
+        return ArcFace()
+    if kind == "tokens":
+        return TokenProjection(width)
+    if kind == "vae":
+        from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import (
+            AutoencoderKLTemporalDecoder as Kind,
+        )
+    else:
+        from diffusers.models.unets.unet_spatio_temporal_condition import (
+            UNetSpatioTemporalConditionModel as Kind,
+        )
+    return cast("torch.nn.Module", Kind.from_config(dict(config)))
 
 
-def _load_unet(folder: Path) -> torch.nn.Module:
+def check_layout(network: torch.nn.Module, weights: Mapping[str, Any], *, name: str) -> None:
+    """Compare names and shapes; raises ModelError naming the first that is wrong."""
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    for key, shape in expected.items():
+        if key not in weights:
+            if key.endswith("num_batches_tracked"):
+                continue  # counts batches of a training that is over
+            raise ModelError(f"{name}: '{key}' is missing; is it the right file?")
+        got = tuple(weights[key].shape)
+        if got != shape:
+            raise ModelError(f"{name}: '{key}' has shape {got}, expected {shape}")
+    for key in weights:
+        if key not in expected:
+            raise ModelError(f"{name}: '{key}' does not belong there; is it the right file?")
+
+
+def load_network(folder: Path, kind: str, *, dtype: torch.dtype, width: int = 0) -> torch.nn.Module:
+    """A network of a model folder in evaluation mode; raises ModelError if anything is off."""
     import torch
-    from diffusers.models.unets.unet_spatio_temporal_condition import (
-        UNetSpatioTemporalConditionModel,
-    )
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from facerestore.models.network import flatten_time_convolutions
-
+    path = folder / WEIGHTS[kind]
+    config_path = path.with_name("config.json")
     try:
-        config = json.loads((folder / "unet" / "config.json").read_text())
-        unet = cast("torch.nn.Module", UNetSpatioTemporalConditionModel.from_config(config))
-        weights = load_file(folder / "unet" / SAFETENSORS)
-        unet.load_state_dict({name: w.to(torch.float32) for name, w in weights.items()})
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder}: weights do not load ({reason})") from None
-    return flatten_time_convolutions(unet)
+        config = json.loads(config_path.read_text()) if kind in ("unet", "vae") else {}
+        with torch.device("meta"):
+            network = make_network(kind, config, width=width)
+        weights = load_file(path)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{path}: does not load ({str(error).splitlines()[0]})") from None
+    return filled(network, weights, dtype=dtype, name=str(path))
 
 
-def choose_device(name: str) -> torch.device:
-    """The device a name stands for; raises ResourceError where it is not there."""
+def filled(
+    network: torch.nn.Module, weights: Mapping[str, Any], *, dtype: torch.dtype, name: str
+) -> torch.nn.Module:
+    """A network made on the meta device with these weights; raises ModelError if they misfit."""
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise ResourceError(f"device '{name}' is not available here; use --device cpu") from None
-    return device
+    check_layout(network, weights, name=name)
+    cast = {
+        key: value.to(dtype) if value.is_floating_point() else value
+        for key, value in weights.items()
+    }
+    for key, value in network.state_dict().items():
+        cast.setdefault(key, torch.zeros(value.shape, dtype=value.dtype))
+    network.load_state_dict(cast, assign=True)
+    for buffers in (module.named_buffers() for module in network.modules()):
+        if any(buffer.is_meta for _, buffer in buffers):
+            raise ModelError(f"{name}: not all of the network is in the file")
+    return network.eval().requires_grad_(False)
 
 
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware computes in it, else float32."""
-    import torch
+def save_model(
+    folder: Path,
+    networks: Mapping[str, torch.nn.Module],
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder of networks by kind (keys of WEIGHTS).
 
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
-
-
-def save_model(folder: Path, unet: UNetSpatioTemporalConditionModel, config: ModelConfig) -> None:
-    """Write a model folder; the weights are stored as bfloat16."""
-    import torch
+    dtype: what the weights are stored as, None = as they are
+    """
     from safetensors.torch import save_file
 
-    (folder / "unet").mkdir(parents=True, exist_ok=True)
-    unet.save_config(folder / "unet")
-    weights = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in unet.state_dict().items()}
-    save_file(weights, folder / "unet" / SAFETENSORS)
-    files = ("unet/config.json", f"unet/{SAFETENSORS}")
+    for kind, network in networks.items():
+        path = folder / WEIGHTS[kind]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if hasattr(network, "save_config"):
+            network.save_config(path.parent)  # pyright: ignore[reportCallIssue]
+        weights = {
+            key: (
+                value.detach().to(dtype) if dtype and value.is_floating_point() else value
+            ).contiguous()
+            for key, value in network.state_dict().items()
+        }
+        save_file(weights, path)
+    write_config(folder, config)
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write facerestore.json with the sums of all files that lie in the folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CONFIG_NAME)
     content = {"format": FORMAT, **asdict(config)}
-    content["sha256"] = {name: sha256(folder / name) for name in files}
+    content["sha256"] = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in files
+        if path.suffix in (".safetensors", ".json")
+    }
     (folder / CONFIG_NAME).write_text(json.dumps(content, indent=2) + "\n")

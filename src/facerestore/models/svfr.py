@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from facerestore.models.sampling import euler_step, karras_sigmas, scalings
-from facerestore.models.windows import cover, triangle
+from facerestore.errors import ResourceError
+from facerestore.models.device import ON_CPU
+from facerestore.models.sampling import euler_step, multistep, scalings, schedule_for
+from facerestore.models.windows import triangle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
     from facerestore.frames import Bytes, FaceClip, Reference, Tasks
     from facerestore.models.checkpoint import ModelConfig
-    from facerestore.models.codec import PatchCodec
+    from facerestore.models.codec import Codec
+    from facerestore.models.device import Plan
+    from facerestore.models.identity import Identity
+    from facerestore.models.network import Network
+    from facerestore.models.sampling import Schedule
 
 LUMA_601 = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of colorization (released SVFR code)
 WHITE = 255  # what a hole is filled with (released SVFR code)
+REMEMBERED = 512  # frames whose latents are kept for the next clip, 64 KiB each at 512 px
 
 
 class Restorer(Protocol):
     """What the rest of the program knows of a model.
 
     size:   side of the square crops in pixels;  window: frames denoised together
+    chunk:  frames of a shot that are restored together
     cost:   network passes over one frame, summed over all calls so far ("frame-forwards")
     """
 
     size: int
     window: int
+    chunk: int
     cost: int
 
     def restore(
@@ -42,34 +54,63 @@ class Restorer(Protocol):
         reference: Reference | None,
         *,
         seed: int,
-        steps: int | None = None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Bytes:
         """Restored frames, uint8 RGB [F, S, S, 3]; the same inputs give the same frames."""
         ...
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What the network is told about a clip.
+
+    degraded: float32 [F, C, h, w], latents of the degraded frames
+    known:    [1, C, h, w] latents of the reference, or None without one
+    tokens:   [1, N, D] identity tokens of the reference, or None
+    gamma:    task vector
+    """
+
+    degraded: Tensor
+    known: Tensor | None
+    tokens: Tensor | None
+    gamma: tuple[float, ...]
+
+
 class SVFR:
     """One latent video diffusion model for every mix of tasks, told which by its task vector.
 
-    unet:   input [B, F, 3C, h, w] = noisy, degraded, reference latents -> [B, F, C, h, w]
-    dtype:  what the network computes in; noise levels and latents stay float32
+    network:  see `Network`, on the device, with weights in `dtype`; where `autocast` is set the
+              weights are float32 and only the computing is in `dtype`
+    plans:    how to use the device, largest first; `place` brings the networks there
+    notes:    what the user should know of the run so far
+    Latents, noise and steps are in `exactness` (float32; float64 for checks).
     """
 
     def __init__(
         self,
-        unet: torch.nn.Module,
-        codec: PatchCodec,
+        network: Network,
+        codec: Codec,
         config: ModelConfig,
         *,
+        identity: Identity | None = None,
         device: torch.device,
         dtype: torch.dtype,
+        autocast: bool = True,
+        exactness: torch.dtype = torch.float32,
+        mode: str = "exact",
+        steps: int | None = None,
+        plans: Sequence[Plan] = (ON_CPU,),
+        place: Callable[[Plan], None] = lambda plan: None,
     ) -> None:
-        self.unet = unet.to(device).eval()
-        self.codec, self.config = codec, config
-        self.device, self.dtype = device, dtype
-        self.size, self.window = config.size, config.window
+        self.network, self.codec, self.config, self.identity = network, codec, config, identity
+        self.device, self.dtype, self.autocast = device, dtype, autocast
+        self.exactness, self.mode, self.steps = exactness, mode, steps
+        self.plan, *self.smaller = plans
+        self.place = place
+        self.notes: list[str] = []
+        self.size, self.window, self.chunk = config.size, config.window, config.chunk
         self.cost = 0
+        self._latents: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.inference_mode()
     def restore(
@@ -79,79 +120,190 @@ class SVFR:
         reference: Reference | None,
         *,
         seed: int,
-        steps: int | None = None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Bytes:
         """Restored frames, uint8 RGB [F, S, S, 3].
 
-        steps:   network evaluations per window, None = the model's own choice
-        on_step: called after each window of each step
+        on_step: called after each call of the network
         Raises ValueError for crops of another size than the model's.
         """
         if clip.frames.shape[1] != self.size:
             raise ValueError(f"expected {self.size} px crops, got {clip.frames.shape[1]}")
-        degraded = self._encode(condition(clip, tasks))  # [F, C, h, w]
-        known = torch.zeros_like(degraded[:1])
-        if reference is not None:
-            known = self._encode(reference.image[None])
-        sigmas = karras_sigmas(
-            steps or self.config.steps,
-            sigma_min=self.config.sigma_min,
-            sigma_max=self.config.sigma_max,
+        while True:
+            try:
+                return self._restored(clip, tasks, reference, seed, on_step)
+            except torch.OutOfMemoryError:
+                if not self.smaller:
+                    raise ResourceError(
+                        f"the memory of {self.device} is too small even with {self.plan.name}; "
+                        "use another --device or --model mini"
+                    ) from None
+            self._step_down()
+
+    def _step_down(self) -> None:
+        """Go on with the next smaller plan."""
+        self.notes.append(
+            f"{self.device} ran out of memory with {self.plan.name}: "
+            f"went on with {self.smaller[0].name}"
         )
-        base = degraded if self.config.residual else torch.zeros_like(degraded)
-        x = self.config.latent_scale * (degraded - base)
-        x = x + sigmas[0] * self._noise(x.shape, seed)
-        for sigma, lower in pairwise(sigmas):
-            denoised = self._denoise(x, sigma, degraded, known, tasks, on_step)
-            x = euler_step(x, denoised, sigma, lower)
-        return self._decode(base + x / self.config.latent_scale)
+        self.plan, *self.smaller = self.smaller
+        self._latents.clear()
+        torch.cuda.empty_cache()
+        self.place(self.plan)
+
+    def _restored(
+        self,
+        clip: FaceClip,
+        tasks: Tasks,
+        reference: Reference | None,
+        seed: int,
+        on_step: Callable[[], None],
+    ) -> Bytes:
+        conditions = self.conditions(clip, tasks, reference)
+        schedule = schedule_for(
+            self.config, mode=self.mode, steps=self.steps, reference=reference is not None
+        )
+        noise = self._noise(conditions.degraded.shape, seed)
+        latents = noise
+        for latents in self.trajectory(conditions, noise, schedule, on_step):  # noqa: B007
+            pass
+        pixels = (self.codec.decode(latents, together=self.plan.decode_frames) + 1) * 127.5
+        return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def conditions(self, clip: FaceClip, tasks: Tasks, reference: Reference | None) -> Conditions:
+        """The clip and the reference as the network sees them."""
+        degraded = self._encoded(condition(clip, tasks))
+        if reference is None:
+            return Conditions(degraded, None, None, tasks.vector)
+        tokens = None
+        if self.identity is not None and reference.landmarks is not None:
+            faces = self.identity.look([reference.image], [reference.landmarks])
+            tokens = self.identity.tokens(faces).to(self.exactness)
+        known = self._encoded(reference.image[None])
+        return Conditions(degraded, known, tokens, tasks.vector)
+
+    def trajectory(
+        self,
+        conditions: Conditions,
+        noise: Tensor,
+        schedule: Schedule,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Iterator[Tensor]:
+        """The clean latents [F, C, h, w] at the end; before them what each step starts from.
+
+        noise: unit variance [F, C, h, w]
+        What steps start from is in the sampler's own scale and, for models of the residual, the
+        difference from the degraded latents.
+        """
+        scale, sigmas = self.config.latent_scale, schedule.sigmas.to(self.exactness)
+        base = conditions.degraded if self.config.residual else torch.zeros_like(noise)
+        x = scale * (conditions.degraded - base) + sigmas[0] * noise
+        before = None
+        for step, guidance in enumerate(schedule.guidance):
+            yield x
+            windows = schedule.windows(len(x), step)
+            answer = self.predict(x, sigmas[step], conditions, windows, guidance, on_step)
+            skip, out, *_ = scalings(sigmas[step])
+            denoised = skip * x + out * answer
+            if schedule.second_order:
+                x = multistep(x, denoised, before, sigmas, step)
+            else:
+                x = euler_step(x, denoised, sigmas[step], sigmas[step + 1])
+            before = denoised
+        yield base + x / scale
+
+    def predict(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        conditions: Conditions,
+        windows: Sequence[Sequence[int]],
+        guidance: float,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """What the network answers at noise level sigma, [F, C, h, w], joined over the windows.
+
+        Overlapping windows are averaged with triangular weights. Guidance is u + s (c - u), where u
+        knows neither reference nor tokens; without a reference both are the same, so one is made.
+        """
+        plain = conditions.known is None and conditions.tokens is None
+        shares = {True: 1.0} if plain else {True: 1 - guidance, False: guidance}
+        branches = [blank for blank, share in shares.items() if share]
+        jobs = [(frames, blank) for blank in branches for frames in windows]
+        total = torch.zeros_like(x)
+        weights = torch.zeros(len(x), 1, 1, 1, dtype=x.dtype, device=x.device)
+        for _, group in groupby(sorted(jobs, key=_order), key=lambda job: len(job[0])):
+            alike = list(group)
+            for start in range(0, len(alike), self.plan.batch):
+                batch = alike[start : start + self.plan.batch]
+                answers = self.answers(x, sigma, conditions, batch)
+                for (frames, blank), answer in zip(batch, answers, strict=True):
+                    at = torch.tensor(frames, device=x.device)
+                    weight = torch.tensor(triangle(len(frames)), dtype=x.dtype, device=x.device)
+                    share = shares[blank] * weight[:, None, None, None]
+                    total.index_add_(0, at, share * answer)
+                    weights.index_add_(0, at, share.expand(-1, 1, 1, 1))
+                on_step()
+        return total / weights
+
+    def answers(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        conditions: Conditions,
+        batch: Sequence[tuple[Sequence[int], bool]],
+    ) -> Tensor:
+        """[B, f, C, h, w]: the network's answers for windows of f frames, blank ones first."""
+        into, noise = (s.to(x.device) for s in scalings(sigma)[2:])
+        nothing = torch.zeros_like(conditions.degraded[:1])
+        known = nothing if conditions.known is None else conditions.known
+        samples = []
+        for frames, blank in batch:
+            at = torch.tensor(frames, device=x.device)
+            reference = (nothing if blank else known).expand(len(at), -1, -1, -1)
+            samples.append(torch.cat([into * x[at], conditions.degraded[at], reference], dim=1))
+        sample = torch.stack(samples)
+        count = sum(blank for _, blank in batch)
+        gamma = torch.tensor([conditions.gamma], device=x.device).expand(len(batch), -1)
+        tokens = conditions.tokens if count < len(batch) else None
+        if not self.autocast:
+            sample = sample.to(self.dtype)
+            tokens = None if tokens is None else tokens.to(self.dtype)
+        mixed = self.autocast and self.dtype.itemsize == 2
+        with torch.autocast(self.device.type, self.dtype, enabled=mixed):
+            answer = self.network(sample, noise, tokens, count, gamma)
+        self.cost += sample.shape[0] * sample.shape[1]
+        return answer.to(x.dtype)
 
     def _noise(self, shape: torch.Size, seed: int) -> Tensor:
         """Drawn on the CPU so that every device starts from the same numbers."""
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(shape[1:], generator=generator).expand(shape).to(self.device)
+        drawn = shape[1:] if self.config.shared_noise else shape
+        noise = torch.randn(drawn, generator=generator).expand(shape)
+        return noise.to(self.device, self.exactness)
 
-    def _denoise(
-        self,
-        x: Tensor,
-        sigma: Tensor,
-        degraded: Tensor,
-        known: Tensor,
-        tasks: Tasks,
-        on_step: Callable[[], None],
-    ) -> Tensor:
-        """The clean latents [F, C, h, w] expected behind x, joined over overlapping windows."""
-        total = torch.zeros_like(x)
-        weights = torch.zeros(len(x), 1, 1, 1, device=self.device)
-        for frames in cover(len(x), window=self.window, overlap=self.config.overlap):
-            part = slice(frames.start, frames.stop)
-            weight = torch.tensor(triangle(len(frames)), device=self.device)[:, None, None, None]
-            total[part] += weight * self._forward(x[part], sigma, degraded[part], known, tasks)
-            weights[part] += weight
-            on_step()
-        return total / weights
+    def _encoded(self, pictures: Bytes) -> Tensor:
+        """uint8 RGB [F, S, S, 3] -> latents [F, C, h, w]; a frame seen lately is not encoded again.
 
-    def _forward(
-        self, x: Tensor, sigma: Tensor, degraded: Tensor, known: Tensor, tasks: Tasks
-    ) -> Tensor:
-        skip, out, into, noise = (s.to(self.device) for s in scalings(sigma))
-        sample = torch.cat([into * x, degraded, known.expand_as(x)], dim=1)[None]
-        tokens = torch.zeros(1, *self.config.tokens, device=self.device)
-        gamma = torch.tensor([tasks.vector], device=self.device)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            answer = self.unet(sample, noise, tokens, added_time_ids=gamma).sample[0]
-        self.cost += len(x)
-        return skip * x + out * answer.float()
+        A person's first window is restored twice and chunks of a shot overlap.
+        """
+        keys = [blake2b(picture.tobytes(), digest_size=16).digest() for picture in pictures]
+        found = zip(keys, pictures, strict=True)
+        new = {key: picture for key, picture in found if key not in self._latents}
+        if new:
+            pixels = torch.from_numpy(np.stack(list(new.values()))).to(self.device)
+            pixels = pixels.permute(0, 3, 1, 2).to(self.exactness) / 127.5 - 1
+            self._latents.update(zip(new, self.codec.encode(pixels), strict=True))
+        result = torch.stack([self._latents[key] for key in keys])
+        while len(self._latents) > REMEMBERED:
+            self._latents.popitem(last=False)
+        return result
 
-    def _encode(self, pictures: Bytes) -> Tensor:
-        """uint8 RGB [F, S, S, 3] -> latents float32 [F, C, h, w]."""
-        pixels = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        return self.codec.encode(pixels / 127.5 - 1)
 
-    def _decode(self, latents: Tensor) -> Bytes:
-        pixels = (self.codec.decode(latents) + 1) * 127.5
-        return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+def _order(job: tuple[Sequence[int], bool]) -> tuple[int, bool]:
+    """Windows of one length together, those without a reference first."""
+    frames, blank = job
+    return len(frames), not blank
 
 
 def condition(clip: FaceClip, tasks: Tasks) -> Bytes:

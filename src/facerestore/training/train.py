@@ -273,7 +273,7 @@ def export(work: Path, folder: Path) -> None:
         licence="Apache-2.0",
         origin=f"facerestore.training.train, {state['step']} steps in {minutes} minutes",
     )
-    save_model(folder, unet, config)
+    save_model(folder, {"unet": unet}, config, dtype=torch.bfloat16)
 
 
 if __name__ == "__main__":

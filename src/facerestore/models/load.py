@@ -1,0 +1,124 @@
+"""From a model folder to a restorer on a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from facerestore.models.checkpoint import load_network, verify
+from facerestore.models.device import (
+    ON_CPU,
+    choose_device,
+    choose_dtype,
+    fitting_plans,
+    free_gib,
+    place,
+    weights_gib,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from facerestore.models.checkpoint import ModelConfig
+    from facerestore.models.svfr import SVFR
+
+
+def load_model(
+    folder: Path,
+    *,
+    device: str = "auto",
+    mode: str = "exact",
+    steps: int | None = None,
+    max_vram: float | None = None,
+) -> SVFR:
+    """The model of a checked folder, ready to restore.
+
+    device: "auto" (a CUDA card if there is one), "cpu", "cuda", "cuda:1", "mps"
+    mode, steps: see `schedule_for`;  max_vram: limit for the card's memory in GiB
+    Raises ModelError (damaged folder) or ResourceError (no such device).
+    """
+    config = verify(folder)
+    where = choose_device(device)
+    dtype = choose_dtype(where)
+    networks = load_networks(folder, config, where, dtype)
+    return assemble(
+        config, networks, device=where, dtype=dtype, mode=mode, steps=steps, max_vram=max_vram
+    )
+
+
+def load_networks(
+    folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype
+) -> dict[str, torch.nn.Module]:
+    """All networks of a folder by kind, in main memory."""
+    import torch
+
+    if weights_stay_float32(config, device):
+        dtype = torch.float32
+    # in float16 the VAE overflows (its own configuration says so)
+    vae = dtype if dtype == torch.bfloat16 else torch.float32
+    dtypes = {"unet": dtype, "vae": vae}
+    kinds = ("unet",) if config.codec == "patch4" else ("unet", "vae", "arcface", "tokens")
+    return {
+        kind: load_network(
+            folder, kind, dtype=dtypes.get(kind, torch.float32), width=config.tokens[1]
+        )
+        for kind in kinds
+    }
+
+
+def weights_stay_float32(config: ModelConfig, device: torch.device) -> bool:
+    """Small models, and all on the CPU: only the computing is in 16 bits (autocast)."""
+    return config.codec == "patch4" or device.type == "cpu"
+
+
+def assemble(
+    config: ModelConfig,
+    networks: dict[str, Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    mode: str = "exact",
+    steps: int | None = None,
+    max_vram: float | None = None,
+    exactness: torch.dtype | None = None,
+) -> SVFR:
+    """A restorer of networks by kind ("unet" alone, or also "vae", "arcface", "tokens")."""
+    import torch
+
+    from facerestore.models.codec import PatchCodec, VaeCodec
+    from facerestore.models.identity import ArcFace, Identity, TokenProjection
+    from facerestore.models.network import flatten_time_convolutions, hoisted
+    from facerestore.models.svfr import SVFR
+
+    unet, vae = flatten_time_convolutions(networks["unet"]), networks.get("vae")
+    plans = [ON_CPU]
+    if device.type == "cuda":
+        limit = min(free_gib(device), max_vram or float("inf"))
+        plans = fitting_plans(
+            limit,
+            unet_gib=weights_gib(unet),
+            vae_gib=weights_gib(vae) if vae else 0.0,
+            area=(config.size / 512) ** 2,
+            window=config.window,
+        )
+    place(unet, vae, device, plans[0])
+    identity = None
+    if "arcface" in networks:
+        identity = Identity(
+            cast("ArcFace", networks["arcface"]), cast("TokenProjection", networks["tokens"])
+        ).to(device, exactness or torch.float32)
+    return SVFR(
+        hoisted(unet),
+        VaeCodec(vae) if vae else PatchCodec(4),
+        config,
+        identity=identity,
+        device=device,
+        dtype=dtype,
+        autocast=weights_stay_float32(config, device),
+        exactness=exactness or torch.float32,
+        mode=mode,
+        steps=steps,
+        plans=plans,
+        place=lambda plan: place(unet, vae, device, plan),
+    )

@@ -1,0 +1,96 @@
+"""Schedules: what they cost, and steps against closed forms."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facerestore.errors import UsageError
+from facerestore.models.convert import RELEASED
+from facerestore.models.sampling import (
+    ALIGNED,
+    aligned_sigmas,
+    film_forwards,
+    multistep,
+    schedule_for,
+    started,
+)
+from facerestore.models.windows import released_windows
+
+
+def released_forwards(n_frames):
+    """The released code's own count: two branches always, in both passes."""
+    first = sum(
+        len(w) for s in range(50) for w in released_windows(16, window=16, overlap=3, step=s)
+    )
+    rest = sum(
+        len(w) for s in range(30) for w in released_windows(n_frames, window=16, overlap=3, step=s)
+    )
+    return 2 * (first + rest)
+
+
+@pytest.mark.parametrize(("n_frames", "expected"), [(64, 88.0), (256, 68.125)])
+def test_the_released_code_costs_this_much(n_frames, expected):
+    assert released_forwards(n_frames) / n_frames == expected
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "mode", "most"),
+    [(64, "exact", 74.8), (256, "exact", 64.8), (64, "fast", 18.0), (256, "fast", 15.6)],
+)
+def test_frame_forwards_for_each_frame(n_frames, mode, most):
+    assert film_forwards(RELEASED, n_frames, mode=mode, steps=None) / n_frames <= most
+
+
+def test_exact_is_the_formula():
+    """Pass 1: 50 steps on one window. Pass 2: two branches of 30 steps over all frames, and where
+    windows overlap, at each inner border of the first three steps, three frames twice."""
+    schedule = schedule_for(RELEASED, mode="exact", steps=None, reference=True)
+    borders = sum(len(schedule.windows(64, step)) - 1 for step in range(3))
+    assert film_forwards(RELEASED, 64, mode="exact", steps=None) == 16 * 50 + 2 * (
+        30 * 64 + 3 * borders
+    )
+
+
+def test_fast_guides_only_middle_noise():
+    schedule = schedule_for(RELEASED, mode="fast", steps=None, reference=True)
+    guided = [s for s, g in zip(schedule.sigmas.tolist(), schedule.guidance, strict=False) if g > 1]
+    assert guided == pytest.approx([4.248, 1.789, 0.981, 0.403])
+
+
+@given(st.integers(2, 40))
+def test_aligned_levels_fall_from_first_to_last(steps):
+    sigmas = aligned_sigmas(steps)
+    assert len(sigmas) == steps + 1
+    assert (sigmas.diff() < 0).all()
+    assert sigmas[0] == pytest.approx(ALIGNED[0])
+    assert sigmas[-2] == pytest.approx(ALIGNED[-1])
+
+
+def test_unknown_modes_and_the_wrong_model_are_refused():
+    with pytest.raises(UsageError, match="slow"):
+        schedule_for(RELEASED, mode="slow", steps=None, reference=True)
+
+
+def test_a_started_schedule_is_the_end_of_the_whole():
+    whole = schedule_for(RELEASED, mode="exact", steps=8, reference=True)
+    part = started(whole, strength=0.6)
+    assert len(part) == 4
+    torch.testing.assert_close(part.sigmas, whole.sigmas[4:])
+
+
+def test_multistep_solves_a_gaussian_better_than_first_order():
+    """Data of variance 1: denoised(x, s) = x / (1 + s^2), and the ODE has the solution
+    x(s) = x(s0) * sqrt((1 + s^2) / (1 + s0^2))."""
+    sigmas = torch.cat([torch.logspace(1, -2, 20, dtype=torch.float64), torch.zeros(1)])
+    ends = {}
+    for order in (1, 2):
+        x, before = torch.tensor(1.0, dtype=torch.float64), None
+        for step in range(19):
+            denoised = x / (1 + sigmas[step] ** 2)
+            x = multistep(x, denoised, before if order == 2 else None, sigmas, step)
+            before = denoised
+        ends[order] = x
+    truth = ((1 + sigmas[19] ** 2) / (1 + sigmas[0] ** 2)).sqrt()
+    assert abs(ends[2] - truth) < abs(ends[1] - truth) / 5
+    assert abs(ends[2] - truth) / truth < 0.01
