@@ -4,11 +4,12 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from facerestore.errors import UsageError
-from facerestore.running import seconds_from
+from facerestore.running import outputs_for, seconds_from
 
 
 def run(*arguments, **how):
@@ -174,7 +175,7 @@ def test_times(text, seconds):
     assert seconds_from(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-3", ""])
+@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "-3", "", "nan", "inf", "4:99", "1:60:00"])
 def test_what_is_no_time(text):
     with pytest.raises(UsageError):
         seconds_from(text)
@@ -184,3 +185,28 @@ def test_quiet_says_nothing(example, tmp_path):
     done = run("restore", example, "-o", tmp_path / "o.mp4", "--end", "0.3", "-q")
     assert done.returncode == 0
     assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "out", "words"),
+    [
+        (["a/x.mp4", "b/x.mp4"], "folder", "same name"),
+        (["a.mp4", "b.mp4"], "film.mp4", "is one file"),
+        (["a.mp4"], "-", "stdout"),
+    ],
+)
+def test_outputs_that_would_replace_each_other(inputs, out, words):
+    with pytest.raises(UsageError, match=words):
+        outputs_for([Path(name) for name in inputs], Path(out))
+
+
+def test_a_closed_terminal_leaves_nothing(example, tmp_path):
+    command = [sys.executable, "-m", "facerestore", "restore", str(example)]
+    command += ["-o", str(tmp_path / "o.mp4"), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if '"restoring"' in line:
+            break
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import facerestore
@@ -12,7 +15,6 @@ from facerestore.models.checkpoint import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from facerestore.options import RestoreOptions, Tools
     from facerestore.survey import Survey
@@ -54,6 +56,16 @@ class Result:
             "warnings": self.warnings,
             "seconds": self.seconds,
         }
+
+
+@cache
+def source_sum() -> str:
+    """SHA-256 over names and content of the program's own source files."""
+    folder, total = Path(facerestore.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(path.relative_to(folder).as_posix().encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def sidecar_path(output: Path) -> Path:
@@ -100,12 +112,17 @@ def record(result: Result, options: RestoreOptions, tools: Tools) -> dict[str, A
     """The sidecar's content."""
     return {
         "format": FORMAT,
-        "tool": {"name": "facerestore", "version": facerestore.__version__},
+        "tool": {
+            "name": "facerestore",
+            "version": facerestore.__version__,
+            "sha256": source_sum(),
+        },
         "input": {"path": result.source, "sha256": sha256(result.source)},
         "output": {"path": result.output, "sha256": sha256(result.output)},
         "model": tools.model,
         "detector": {
             "name": tools.detector.name,
+            "version": tools.detector.version,
             "sha256": tools.detector.weights_sha256,
         },
         "options": {**vars(options), "tasks": str(options.tasks)},

@@ -27,7 +27,7 @@ from facerestore.record import Result, changed, write_sidecar
 from facerestore.video.layout import colour_format, with_chroma
 from facerestore.video.planes import blend
 from facerestore.video.reader import Film, open_video
-from facerestore.video.simple import write_rgb
+from facerestore.video.simple import X264, write_rgb
 from facerestore.video.writer import copy_film, create_like
 
 if TYPE_CHECKING:
@@ -72,11 +72,15 @@ def restore(
         warnings += copy_film(film, output, note=note, overwrite=options.overwrite)
     elif options.crop_only:
         write_crops(film, output, restored_faces(film, people, options, listen), options)
+        encoder = {"codec": "libx264", **X264}
+        if film.info.other:
+            warnings.append("--crop-only writes the picture alone: no sound, no other streams")
     else:
         faces = restored_faces(film, people, options, listen)
         if alone:
             faces = repeat([], found.n_frames)
         encoder = write_film(film, output, faces, options, note, warnings)
+    warnings += people.warnings()
     seconds = {
         "looking": round(looked - begin, 3),
         "model": round(people.seconds, 3),

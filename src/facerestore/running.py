@@ -21,17 +21,24 @@ SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
 def outputs_for(inputs: list[Path], out: Path | None) -> list[Path | None]:
     """The output the user named for each input, None where the tool chooses a name.
 
-    Raises UsageError for one output file but several films.
+    Raises UsageError for one output file but several films, or films of the same name.
     """
+    if str(out) == "-":
+        raise UsageError("-: films are not written to stdout; name a file or a folder")
     if out is None:
         return [None] * len(inputs)
-    if out.is_dir() or len(inputs) > 1 or not out.suffix:
-        if out.is_file():
+    if len(inputs) == 1:
+        return [out]
+    if out.is_file() or (out.suffix and not out.is_dir()):
+        raise UsageError(f"{out}: is one file, but there are {len(inputs)} films; name a folder")
+    seen: dict[str, Path] = {}
+    for source in inputs:
+        other = seen.setdefault(source.name, source)
+        if other is not source:
             raise UsageError(
-                f"{out}: is one file, but there are {len(inputs)} films; name a folder"
+                f"{source}: has the same name as {other}; restore them into different folders"
             )
-        return [out for _ in inputs]
-    return [out]
+    return [out for _ in inputs]
 
 
 def seconds_from(text: str | None) -> float | None:
@@ -42,7 +49,8 @@ def seconds_from(text: str | None) -> float | None:
         parts = [float(part) for part in text.split(":")]
     except ValueError:
         parts = []
-    if not 1 <= len(parts) <= 3 or any(part < 0 for part in parts):
+    wrong = any(not 0 <= part < float("inf") for part in parts)
+    if not 1 <= len(parts) <= 3 or wrong or any(part >= 60 for part in parts[1:]):
         raise UsageError(f"'{text}' is not a time; write 90, 1:30 or 0:01:30.5")
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 

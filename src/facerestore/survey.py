@@ -89,7 +89,7 @@ def survey(
     """
     finder, follower = ShotFinder(rate=film.info.rate), _Follower(film.info, detector)
     waiting: deque[tuple[VideoFrame, Bytes]] = deque()
-    expected = film.info.frames_estimate or 0
+    expected = _expected_frames(film.info, start_seconds, end_seconds)
     for count, frame in enumerate(film.frames(start_seconds, end_seconds), start=1):
         picture, _ = detector_picture(frame, film.info, long_side=MOTION_SIDE)
         waiting.append((frame, picture))
@@ -102,6 +102,15 @@ def survey(
     for frame, picture in waiting:
         follower.push(frame, picture)
     return follower.survey(largest_only=largest_only)
+
+
+def _expected_frames(info: FilmInfo, start: float | None, end: float | None) -> int:
+    """About how many frames the part has, 0 if the header does not tell."""
+    whole = info.frames_estimate
+    if end is not None:
+        wanted = round(end * info.rate)
+        whole = wanted if whole is None else min(whole, wanted)
+    return max(0, (whole or 0) - round((start or 0.0) * info.rate))
 
 
 class _Follower:
@@ -117,7 +126,7 @@ class _Follower:
         self.shot = 0
 
     def faces(self) -> int:
-        return len(self.tracks)
+        return len(self.tracks) + (self.tracker.followed if self.tracker else 0)
 
     def push(self, frame: VideoFrame, picture: Bytes) -> None:
         if self.count in self.cuts:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerestore.faces.paste import make_patch, match_colour, skin_mask, soft_mask
+from facerestore.faces.paste import (
+    LUMA_601,
+    make_patch,
+    match_colour,
+    skin_mask,
+    soft_mask,
+    tint_of,
+)
 from facerestore.frames import Tasks
 
 SIZE = 64
@@ -112,3 +119,20 @@ def test_holes_do_not_feed_the_colour_match():
     spoilt[holes()] = 1
     known = 1 - holes().astype(np.float32)
     np.testing.assert_allclose(match_colour(source, spoilt, known=known), 0.5, atol=1e-4)
+
+
+@pytest.mark.parametrize("tint", [(0.0, 0.0, 0.0), (0.06, 0.0, -0.08)])
+@pytest.mark.parametrize("tasks", ["bfr", "inpaint", "bfr,inpaint"])
+def test_black_and_white_stays_in_its_tint(tint, tasks):
+    grey = np.repeat(picture(1).mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
+    source = np.clip((grey * 0.6 + 0.2 + tint) * 255, 0, 255).astype(np.uint8)
+    patch = make_patch(picture(2), source, Tasks.parse(tasks), holes=holes())
+    chroma = patch.rgb - (patch.rgb @ LUMA_601)[..., None]
+    inner = (patch.rgb > 0.1).all(axis=-1) & (patch.rgb < 0.9).all(axis=-1)
+    expected = np.array(tint) - np.array(tint) @ LUMA_601
+    assert np.abs(chroma[inner] - expected).max() < 0.02
+
+
+def test_colours_are_told_from_a_tint():
+    assert tint_of(picture(0) / np.float32(255)) is None
+    assert tint_of(np.full((8, 8, 3), (0.5, 0.4, 0.3), np.float32)) is not None

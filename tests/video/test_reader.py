@@ -256,6 +256,9 @@ def test_damaged_packets_are_skipped_and_counted(make_film):
     assert len(list(film.frames())) == 19
     assert film.damaged == 1
     assert any("1 " in text and "damaged" in text for text in film.troubles())
+    part = open_video(path)
+    assert len(list(part.frames(None, 0.5))) < 19
+    assert part.damaged == 1
 
 
 def test_transport_stream_without_leading_key_frame(make_film):

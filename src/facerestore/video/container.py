@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
     if path.is_dir():
         raise BadInputError(f"{path}: is a folder; name a video file")
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")  # old films: Latin-1
+        name = os.path.abspath(path)  # or FFmpeg would take "pipe:0.mp4" for a protocol
+        container = av.open(name, "r", metadata_errors="replace")  # old films: Latin-1
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; check the name") from None
     except PermissionError:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from av.container import OutputContainer
 
+LONGEST_NAME = 255 - len(".facerestore.json.part") - 1  # bytes; file systems allow 255
+NAME_LETTERS = 40  # of the name, in the name of the part file
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
@@ -31,14 +33,14 @@ def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path
         raise UsageError(f"{path}: is the input itself; name another output")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists already; remove it or add --overwrite")
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem[:NAME_LETTERS]}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch()  # FFmpeg opens it with the first packet; a refusal should not come that late
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        _publish(part, path, overwrite=overwrite)
     except (FFmpegError, OSError) as error:
         number = getattr(error, "errno", None)
         if number in NO_SPACE:
@@ -54,6 +56,34 @@ def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path
     finally:
         with suppress(OSError):  # where the folder itself cannot be, there is no part file
             part.unlink()
+
+
+def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Give the part file its name; another process may have made a file of that name meanwhile."""
+    if not overwrite:
+        try:
+            os.link(part, path)  # fails where the name is taken, unlike a rename
+            return
+        except FileExistsError:
+            raise UsageError(
+                f"{path}: has appeared meanwhile; remove it or add --overwrite"
+            ) from None
+        except OSError:
+            pass  # a file system without hard links
+    os.replace(part, path)
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError or ResourceError early where no file could be written under this name."""
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise UsageError(f"{path}: name too long; choose a shorter one with -o")
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"{path}: {folder} is not a folder; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ResourceError(f"{path}: may not be written; choose another folder")
 
 
 def write_header(target: OutputContainer, source: Path) -> None:

@@ -107,8 +107,8 @@ class FilmInfo:
 class Film:
     """An opened film. `frames()` decodes from the beginning each time, with its own decoder.
 
-    damaged: packets that could not be decoded in the last complete pass
-    end_seconds: where the last frame of that pass ends; None before
+    damaged: packets that could not be decoded in the last pass
+    end_seconds: where the last frame of the last complete pass ends; None before
     """
 
     def __init__(self, info: FilmInfo) -> None:
@@ -163,6 +163,7 @@ class Film:
             except FFmpegError:
                 frames = None
             damaged += frames is None
+            self.damaged = damaged  # known also where a part ends before the film
             for frame in frames or ():
                 assert isinstance(frame, VideoFrame)
                 if frame.pts is None:
@@ -171,7 +172,6 @@ class Film:
                 last = frame.pts
                 _check_same(frame, info, self.seconds(frame))
                 yield frame
-        self.damaged = damaged
         if last is not None:
             self.end_seconds = float((last - info.first_pts) * info.time_base + 1 / info.rate)
 

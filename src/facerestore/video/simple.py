@@ -48,7 +48,7 @@ def write_rgb(
     count = 0
     with atomic(path, None, overwrite=overwrite) as part:
         container = "matroska" if path.suffix.lower() == ".mkv" else "mp4"
-        with av.open(str(part), "w", format=container) as target:
+        with av.open(str(part.absolute()), "w", format=container) as target:
             stream = cast("av.VideoStream", target.add_stream("libx264", rate=rate, options=X264))
             for picture, time in zip(frames, pts, strict=True):
                 if count == 0:

@@ -80,7 +80,10 @@ class OtherStreams:
         except (ValueError, FFmpegError) as error:
             self.warnings.append(f"{describe(stream)} dropped: {str(error) or 'not storable'}")
             return
-        out.metadata.update(kept_tags(stream.metadata, STREAM_TAGS))
+        tags = kept_tags(stream.metadata, STREAM_TAGS)
+        if "name" in tags:  # MP4 stores what it reads as `name` only under this one
+            tags.setdefault("title", tags["name"])
+        out.metadata.update(tags)
         out.disposition = stream.disposition
         self.out[stream.index] = out
 

@@ -179,7 +179,7 @@ def copy_film(film: Film, path: Path, *, note: str, overwrite: bool = False) -> 
 
 @contextmanager
 def _open_output(part: Path, container: str, options: dict[str, str]) -> Iterator[OutputContainer]:
-    with av.open(str(part), "w", format=container, options=options) as target:
+    with av.open(str(part.absolute()), "w", format=container, options=options) as target:
         yield target
 
 
