@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerestore.bench import Unchanged
-from facerestore.clips import FaceCrop, People, chunk_ranges, restored_shot
+from facerestore.clips import FaceCrop, chunks, restored
 from facerestore.faces.track import Ignored
 from facerestore.frames import CropPath, FaceTrack, Shot
+from facerestore.models.windows import chunk_ranges
 from facerestore.options import RestoreOptions, Tools
+from facerestore.people import People
 from facerestore.survey import Survey
 
 
@@ -40,11 +42,12 @@ class Counts(Unchanged):
 
 
 class Silent:
-    def chunk(self, chunk, windows):
-        pass
+    def chunk(self, shot, chunk, windows):
+        return lambda: None
 
-    def window(self):
-        pass
+
+def all_of(frames, people):
+    return list(restored(chunks(frames, people.found.shots, people, Silent()), people))
 
 
 def track_of(number, first, last, shot=0):
@@ -60,7 +63,7 @@ def track_of(number, first, last, shot=0):
 def people_for(tracks, restorer):
     paths = tuple(CropPath(t.first, np.zeros((len(t), 2)), np.ones(len(t))) for t in tracks)
     last = max(t.last for t in tracks)
-    found = Survey(last + 1, (Shot(0, 0, last),), tuple(tracks), paths, Ignored())
+    found = Survey(last + 1, (Shot(0, 0, last),), tuple(tracks), paths, Ignored(), 25.0)
     return People(found, Tools(restorer, None, None, {}), RestoreOptions())
 
 
@@ -85,7 +88,7 @@ def test_a_long_shot_comes_out_whole_and_in_order():
     restorer, tracks = Counts(), [track_of(0, 0, 299), track_of(1, 50, 260)]
     people = people_for(tracks, restorer)
     frames = faces_of(tracks, 300, [face(0), face(1)])
-    result = list(restored_shot(frames, 300, people, Silent()))
+    result = all_of(frames, people)
     assert len(result) == 300
     for number, faces in enumerate(result):
         assert [f.track for f in faces] == [i for i, t in enumerate(tracks)
@@ -98,7 +101,7 @@ def test_a_long_shot_comes_out_whole_and_in_order():
 def test_the_first_window_becomes_the_reference_of_all_that_follows():
     restorer, tracks = Counts(), [track_of(0, 0, 199)]
     people = people_for(tracks, restorer)
-    list(restored_shot(faces_of(tracks, 200, [face(0)]), 200, people, Silent()))
+    all_of(faces_of(tracks, 200, [face(0)]), people)
     assert restorer.references[0] is None
     assert len(restorer.clips[0]) == 8
     assert all(r is restorer.references[1] for r in restorer.references[1:])
@@ -109,7 +112,7 @@ def test_who_comes_back_is_known_and_who_is_there_at_once_is_somebody_else():
     tracks = [track_of(0, 0, 9), track_of(1, 0, 9), track_of(2, 20, 29)]
     people = people_for(tracks, Counts())
     frames = faces_of(tracks, 30, [face(0), face(0), face(0)])
-    list(restored_shot(frames, 30, people, Silent()))
+    all_of(frames, people)
     assert people.numbers[0] != people.numbers[1]
     assert people.numbers[2] == people.numbers[0]
 
@@ -117,5 +120,5 @@ def test_who_comes_back_is_known_and_who_is_there_at_once_is_somebody_else():
 def test_other_faces_are_other_people():
     tracks = [track_of(0, 0, 9), track_of(1, 20, 29)]
     people = people_for(tracks, Counts())
-    list(restored_shot(faces_of(tracks, 30, [face(0), face(7)]), 30, people, Silent()))
+    all_of(faces_of(tracks, 30, [face(0), face(7)]), people)
     assert people.numbers == {0: 0, 1: 1}

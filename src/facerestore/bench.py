@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facerestore.frames import FaceClip, Tasks
+from facerestore.frames import FaceClip, Reference, Tasks
 
 if TYPE_CHECKING:
-    from facerestore.models.svfr import Restorer
+    from facerestore.models.restorer import Restorer
 
 CLIP_WINDOWS = 3
-KIB = 1024
+KIB, MIB = 2**10, 2**20
 
 
-def measure(film: Path | None, *, model: str, device: str, steps: int | None) -> dict[str, Any]:
-    """Speeds as a dictionary; without a film only the model is timed.
+def measure(
+    film: Path | None, *, model: str | None, device: str, steps: int | None
+) -> dict[str, Any]:
+    """Speeds of an installed model; without a film only the model is timed.
 
     model_face_frames_per_second counts restored frames of one face, overlap of windows included.
     The film is read, followed, cut, pasted and encoded with a restorer that returns its input, so
@@ -30,19 +32,16 @@ def measure(film: Path | None, *, model: str, device: str, steps: int | None) ->
 
     options = RestoreOptions(model=model, device=device, steps=steps, overwrite=True)
     tools = load_tools(options)
-    facts: dict[str, Any] = {"model": tools.model["name"]} | time_model(tools.restorer, steps)
+    facts: dict[str, Any] = {"model": tools.model["name"]} | time_model(tools.restorer)
     if film is not None:
         facts |= time_film(film, options, tools.restorer.size)
-    facts["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // KIB
-    return facts
+    return facts | peaks()
 
 
-def time_model(restorer: Restorer, steps: int | None) -> dict[str, Any]:
+def time_model(restorer: Restorer) -> dict[str, Any]:
     """Restored frames of one face per second, on noise: the speed does not depend on the face."""
     count = restorer.window * CLIP_WINDOWS
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (count, restorer.size, restorer.size, 3), np.uint8)
-    clip = FaceClip(frames, 0)
+    clip = noise_clip(count, restorer.size)
     restorer.restore(clip, Tasks(bfr=True), None, seed=0)  # the first run warms up
     cost, begin = restorer.cost, time.perf_counter()
     restorer.restore(clip, Tasks(bfr=True), None, seed=0)
@@ -53,6 +52,22 @@ def time_model(restorer: Restorer, steps: int | None) -> dict[str, Any]:
         "frame_forwards_per_frame": round(forwards / count, 2),
         "frame_forwards_per_second": round(forwards / seconds, 2),
     }
+
+
+def noise_clip(count: int, size: int) -> FaceClip:
+    """A clip of noise."""
+    rng = np.random.default_rng(0)
+    return FaceClip(rng.integers(0, 256, (count, size, size, 3), np.uint8), 0)
+
+
+def peaks() -> dict[str, Any]:
+    """Peak memory of this process and, on a card, of the card."""
+    import torch
+
+    facts = {"peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // KIB}
+    if torch.cuda.is_available():
+        facts["peak_vram_mib"] = torch.cuda.max_memory_allocated() // MIB
+    return facts
 
 
 def time_film(film: Path, options: Any, size: int) -> dict[str, Any]:
@@ -83,7 +98,16 @@ class Unchanged:
 
     def __init__(self, size: int = 256, window: int = 8) -> None:
         self.size, self.window, self.chunk, self.cost = size, window, 128, 0
+        self.lanes, self.has_identity = 1, False
+        self.notes: list[str] = []
 
-    def restore(self, clip: FaceClip, tasks: Tasks, reference: Any, **how: Any) -> Any:
+    def forwards(self, n_frames: int) -> int:
+        """None at all."""
+        return 0
+
+    def vectors(self, pictures: Any, landmarks: Any) -> None:
+        """It knows nobody."""
+
+    def restore(self, clip: FaceClip, tasks: Tasks, reference: Reference | None, **how: Any) -> Any:
         """The clip's frames as they are."""
         return clip.frames.copy()

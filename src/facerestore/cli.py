@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facerestore import cli_models
-from facerestore.running import INTERRUPTED, SOME_FAILED, guarded, outputs_for, seconds_from
+from facerestore.cli_options import (
+    Device,
+    End,
+    Faces,
+    Inputs,
+    Json,
+    MaxVram,
+    Mode,
+    Model,
+    Profile,
+    Profiles,
+    Quiet,
+    Start,
+    Task,
+    Verbose,
+)
+from facerestore.running import guarded, restore_all, seconds_from
 
 if TYPE_CHECKING:
-    from facerestore.console import Reporter
-    from facerestore.options import RestoreOptions
+    pass
 
 app = typer.Typer(
     name="facerestore",
@@ -32,45 +45,6 @@ app = typer.Typer(
 app.add_typer(cli_models.app, name="models")
 
 
-class Profile(StrEnum):
-    """How the film is encoded again."""
-
-    share = "share"
-    archive = "archive"
-    lossless = "lossless"
-    small = "small"
-    edit = "edit"
-
-
-class Faces(StrEnum):
-    """Whose faces are restored."""
-
-    all = "all"
-    largest = "largest"
-
-
-Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
-Model = Annotated[str, typer.Option("--model", "-m", help="mini, or a model folder.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")
-]
-Start = Annotated[str | None, typer.Option(help="From here: 90, 1:30 or 0:01:30.5")]
-End = Annotated[str | None, typer.Option(help="Up to here (same forms).")]
-Task = Annotated[
-    str, typer.Option("--task", "-t", help="Any mix of bfr, color, inpaint, as in bfr,color")
-]
-Profiles = Annotated[
-    Profile,
-    typer.Option(
-        help="share: H.264; archive: FFV1, lossless; lossless: H.264, lossless; small: AV1 or "
-        "HEVC; edit: ProRes."
-    ),
-]
-
-
 @app.command()
 def restore(
     inputs: Inputs,
@@ -79,7 +53,7 @@ def restore(
         typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
     ] = None,
     task: Task = "bfr",
-    model: Model = "mini",
+    model: Model = None,
     mask: Annotated[
         Path | None,
         typer.Option(help="Picture or video, white where to fill; for task inpaint."),
@@ -93,8 +67,9 @@ def restore(
     ] = 1.0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Network passes; mini: 1 is the default."),
+        typer.Option(min=1, max=100, help="Steps; default mini: 1, svfr: 50, then 30."),
     ] = None,
+    mode: Mode = "exact",
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same film.")
     ] = 0,
@@ -106,6 +81,11 @@ def restore(
         typer.Option("--crop-only", help="Write the largest restored face as a square film."),
     ] = False,
     device: Device = "auto",
+    max_vram: MaxVram = None,
+    identity_guard: Annotated[
+        str | None,
+        typer.Option(help="off, warn or blend: what happens where a face becomes another (svfr)."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.")
     ] = False,
@@ -136,12 +116,15 @@ def restore(
             faces=faces.value,
             strength=strength,
             steps=steps,
+            mode=mode,
             seed=seed,
             profile=profile.value,
             start_seconds=seconds_from(start),
             end_seconds=seconds_from(end),
             crop_only=crop_only,
             device=device,
+            max_vram=max_vram,
+            identity_guard=identity_guard,
             overwrite=overwrite,
         )
         return restore_all(inputs, out, options, reporter, dry_run=dry_run, verbose=verbose)
@@ -149,48 +132,11 @@ def restore(
     leave(guarded(job, None, reporter, verbose=verbose))
 
 
-def restore_all(
-    inputs: list[Path],
-    out: Path | None,
-    options: RestoreOptions,
-    reporter: Reporter,
-    *,
-    dry_run: bool,
-    verbose: bool,
-) -> int:
-    """Restore film after film; one that fails does not stop the rest. Returns the exit code."""
-    from facerestore.options import load_tools
-    from facerestore.plan import plan
-    from facerestore.restore import restore
-
-    targets = outputs_for(inputs, out)
-    tools = cache(lambda: load_tools(options))
-    codes = []
-    for source, target in zip(inputs, targets, strict=True):
-
-        def job(source: Path = source, target: Path | None = target) -> int:
-            reporter.start(source)
-            if dry_run:
-                reporter.tell(
-                    source, plan(source, target, options, tools=tools, listen=reporter.step)
-                )
-                return 0
-            result = restore(source, target, options, tools=tools, listen=reporter.step)
-            for text in result.warnings:
-                reporter.warn(source, text)
-            reporter.finish(result)
-            return 0
-
-        codes.append(guarded(job, source, reporter, verbose=verbose))
-        if codes[-1] == INTERRUPTED:
-            return INTERRUPTED
-    return codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)
-
-
 @app.command()
 def inspect(
     inputs: Inputs,
-    model: Model = "mini",
+    model: Model = None,
+    mode: Mode = "exact",
     profile: Profiles = Profile.share,
     start: Start = None,
     end: End = None,
@@ -209,6 +155,7 @@ def inspect(
 
         options = RestoreOptions(
             model=model,
+            mode=mode,
             profile=profile.value,
             start_seconds=seconds_from(start),
             end_seconds=seconds_from(end),
@@ -240,9 +187,19 @@ def doctor(as_json: Json = False, device: Device = "auto", verbose: Verbose = Fa
 @app.command()
 def bench(
     film: Annotated[Path | None, typer.Argument(help="A film to time the other stages on.")] = None,
-    model: Model = "mini",
+    model: Model = None,
     device: Device = "auto",
     steps: Annotated[int | None, typer.Option(min=1, max=100, help="Network passes.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="released: SVFR as released in stock diffusers, then ours; ratios."),
+    ] = None,
+    width: Annotated[
+        int, typer.Option(help="With --against: channels of the first level; 320 = full size.")
+    ] = 320,
+    size: Annotated[int, typer.Option(min=64, help="With --against: px of the crops.")] = 512,
+    frames: Annotated[int, typer.Option(min=1, help="With --against: frames of the clip.")] = 64,
+    max_vram: MaxVram = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -253,8 +210,16 @@ def bench(
 
     def job() -> int:
         from facerestore.bench import measure
+        from facerestore.bench_released import Bench, bench_released
+        from facerestore.errors import UsageError
 
-        reporter.tell(film, measure(film, model=model, device=device, steps=steps))
+        if against is None:
+            reporter.tell(film, measure(film, model=model, device=device, steps=steps))
+            return 0
+        if against != "released":
+            raise UsageError(f"--against {against}: only 'released' is known")
+        wish = Bench(width=width, size=size, frames=frames, device=device, max_vram=max_vram)
+        reporter.tell(None, bench_released(wish))
         return 0
 
     leave(guarded(job, film, reporter, verbose=verbose))

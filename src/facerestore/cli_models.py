@@ -138,12 +138,15 @@ def convert(
 
     def job(reporter: Reporter) -> int:
         from facerestore.models.convert import convert as make
+        from facerestore.models.convert import find_vae
 
+        vae, vae_config = find_vae(svd)
         config = make(
             unet=unet,
             id_linear=id_linear,
             arcface=arcface,
-            svd=svd,
+            vae=vae,
+            vae_config=vae_config,
             target=target,
             overwrite=overwrite,
         )

@@ -33,6 +33,9 @@ class Reporter(Protocol):
     def step(self, step: Step) -> None:
         """Some frames further."""
 
+    def note(self, text: str) -> None:
+        """A choice that was made."""
+
     def warn(self, path: Path, text: str) -> None:
         """Something the user should know, not an error."""
 
@@ -68,6 +71,9 @@ class QuietReporter:
         pass
 
     def step(self, step: Step) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def warn(self, path: Path, text: str) -> None:
@@ -110,6 +116,9 @@ class LineReporter(QuietReporter):
         self.next_line = time.monotonic() + LINE_SECONDS
         sys.stderr.write(f"{step.stage} {_share(step):3.0f} %  {describe(step, self.clock)}\n")
 
+    def note(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
     def warn(self, path: Path, text: str) -> None:
         sys.stderr.write(f"warning: {path.name}: {text}\n")
 
@@ -147,6 +156,9 @@ class BarReporter(LineReporter):
         words = describe(step, self.clock)
         total = max(step.frames, 1)
         self.bar.update(self.task, completed=min(step.frame, total), total=total, words=words)
+
+    def note(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
 
     def warn(self, path: Path, text: str) -> None:
         self.console.print(
@@ -192,6 +204,9 @@ class JsonReporter(QuietReporter):
             **(asdict(step) | {"frame": int(step.frame)}),
             fps=round(self.clock.rate(step.frame), 2),
         )
+
+    def note(self, text: str) -> None:
+        self._say("note", message=text)
 
     def warn(self, path: Path, text: str) -> None:
         self._say("warning", input=path, message=text)

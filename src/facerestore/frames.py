@@ -175,12 +175,14 @@ class FaceClip:
     frames: uint8 RGB [F, S, S, 3]
     first:  frame number of the first crop
     holes:  bool [F, S, S], True where inpainting has to fill; None without a mask
+    landmarks: float64 [F, 5, 2] as in `Face`, in crop pixels, or None
     fields: crops of one film frame: 2 for interlaced films, else 1
     """
 
     frames: Bytes
     first: int
     holes: NDArray[np.bool_] | None = None
+    landmarks: Floats | None = None
     fields: int = 1
 
     def __post_init__(self) -> None:

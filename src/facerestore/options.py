@@ -13,7 +13,9 @@ from facerestore.video.profiles import PROFILES
 if TYPE_CHECKING:
     from facerestore.faces.detect import Detector
     from facerestore.frames import Reference
-    from facerestore.models.svfr import Restorer
+    from facerestore.models.restorer import Restorer
+
+GUARDS = ("off", "warn", "blend")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class RestoreOptions:
     start_seconds, end_seconds: the part to restore, None = the whole film
     model: mini, svfr or a model folder; None = svfr where it is and a card fits it, else mini
     strength: 0..1;  steps: network passes per window, None = the model's own
-    mode: "exact" or "fast", see `schedule_for`;  max_vram: limit for a card's memory in GiB
+    mode: "exact" or "fast", see `schedule_for`
+    identity_guard: "off", "warn", "blend" (lower the strength where a face becomes another);
+        None = warn if the model can tell
+    max_vram: limit for a card's memory in GiB
     """
 
     tasks: Tasks = field(default_factory=lambda: Tasks(bfr=True))
@@ -41,6 +46,7 @@ class RestoreOptions:
     crop_only: bool = False
     device: str = "auto"
     max_vram: float | None = None
+    identity_guard: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -48,6 +54,10 @@ class RestoreOptions:
             raise UsageError(f"strength {self.strength} is outside 0..1")
         if self.profile not in PROFILES:
             raise UsageError(f"unknown profile '{self.profile}'; choose from {', '.join(PROFILES)}")
+        if self.identity_guard not in (None, *GUARDS):
+            raise UsageError(
+                f"unknown identity guard '{self.identity_guard}'; choose from {', '.join(GUARDS)}"
+            )
         if self.tasks.inpaint and self.mask is None:
             raise UsageError("task inpaint needs --mask: a picture or video, white where to fill")
         if self.mask is not None and not self.tasks.inpaint:
@@ -62,26 +72,27 @@ class Tools:
     """What is loaded once for many films.
 
     restorer, detector: see there;  reference: the picture given by the user, if any
-    model: name, version and sha256 of the weights, for the record
+    model: name, version and sha256 of the weights, for the record;  why: this model was chosen
     """
 
     restorer: Restorer
     detector: Detector
     reference: Reference | None
     model: dict[str, Any]
+    why: str = ""
 
 
 def load_tools(options: RestoreOptions) -> Tools:
     """Load model, detector and reference picture; raises ModelError and the like."""
     from facerestore.faces.detect import load_detector
-    from facerestore.models.checkpoint import find_model, read_config
-    from facerestore.models.load import load_model
+    from facerestore.models.checkpoint import read_config
+    from facerestore.models.load import choose_model, restorer_for
     from facerestore.reference import reference_from
 
-    folder = find_model(options.model or "mini")
+    folder, why = choose_model(options.model, options.device)
     config, sums = read_config(folder)
     detector = load_detector()
-    restorer = load_model(
+    restorer = restorer_for(
         folder,
         device=options.device,
         mode=options.mode,
@@ -92,4 +103,4 @@ def load_tools(options: RestoreOptions) -> Tools:
     if options.reference is not None:
         reference = reference_from(options.reference, detector, size=restorer.size)
     model = {"name": config.name, "version": config.version, "sha256": sums}
-    return Tools(restorer, detector, reference, model)
+    return Tools(restorer, detector, reference, model, why)

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facerestore.faces.detect import Detector
-    from facerestore.models.svfr import Restorer
+    from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions, Tools
     from facerestore.video.reader import FilmInfo
 
     Listener = Callable[[Step], None]
 
+SLOW_SECONDS = 0.5  # for one frame-forward: not worth a second measurement
 OTHER_SECONDS = 0.03  # a frame's share of looking, cutting, pasting and encoding, at 720p
 
 
@@ -84,7 +85,9 @@ def plan(
     loaded = tools()
     found = look(film, loaded.detector, options, listen)
     summary = found.summary()
-    seconds = summary["face_frames"] * seconds_per_face(loaded.restorer, options)
+    # each face is taken for a new person; who comes back costs a little less
+    forwards = sum(loaded.restorer.forwards(len(track)) for track in found.tracks)
+    seconds = forwards * seconds_per_forward(loaded.restorer)
     seconds += found.n_frames * OTHER_SECONDS
     copied = film.info.hdr or not found.tracks
     return {
@@ -96,21 +99,23 @@ def plan(
         "would": "copy all streams" if copied else f"restore {options.tasks}",
         "encoder": "copy" if copied else encoding.codec,
         "model": loaded.model["name"],
+        "frame_forwards": forwards,
+        "frame_forwards_per_face_frame": round(forwards / max(summary["face_frames"], 1), 2),
         "detector": loaded.detector.name,
         "expected_seconds": round(seconds, 1),
         "warnings": warnings_of(film, found, options, loaded),
     }
 
 
-def seconds_per_face(restorer: Restorer, options: RestoreOptions) -> float:
-    """Measured time of the model for one face in one frame, overlap of windows included."""
+def seconds_per_forward(restorer: Restorer) -> float:
+    """Measured time of the model for one frame's way through the network once."""
     frames = np.full((restorer.window, restorer.size, restorer.size, 3), 128, np.uint8)
     clip, times = FaceClip(frames, 0), []
-    for _ in range(2):
-        begin = time.monotonic()
+    while not times or (len(times) < 2 and times[0] < SLOW_SECONDS):  # the first one warms up
+        begin, before = time.monotonic(), restorer.cost
         restorer.restore(clip, Tasks(bfr=True), None, seed=0)
-        times.append(time.monotonic() - begin)
-    return min(times) / restorer.window * 2
+        times.append((time.monotonic() - begin) / max(restorer.cost - before, 1))
+    return min(times)
 
 
 def describe_picture(info: FilmInfo) -> str:

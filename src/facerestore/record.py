@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import facerestore
 from facerestore.models.checkpoint import sha256
+from facerestore.people import low_likeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facerestore.options import RestoreOptions, Tools
+    from facerestore.people import People, Person
     from facerestore.survey import Survey
 
 SUFFIX = ".facerestore.json"
@@ -88,24 +90,38 @@ def write_sidecar(result: Result, options: RestoreOptions, tools: Tools) -> Path
     return target
 
 
-def changed(found: Survey, people: dict[int, int]) -> Iterator[dict[str, Any]]:
+def changed(found: Survey, people: People) -> Iterator[dict[str, Any]]:
     """Per restored face and shot: who, where and when.
 
-    people: person's number by track index
     squares: left, top, side in display pixels, one per frame; no sample outside them is changed
     """
     for index, (track, path) in enumerate(zip(found.tracks, found.paths, strict=True)):
-        if index not in people:
+        if index not in people.numbers:
             continue
+        number = people.numbers[index]
         corners = path.centre - path.side[:, None] / 2
         squares = [[*corner, side] for corner, side in zip(corners, path.side, strict=True)]
         yield {
-            "person": people[index],
+            "person": number,
             "shot": track.shot,
             "first_frame": track.first,
             "last_frame": track.last,
             "squares": [[round(float(n), 2) for n in square] for square in squares],
+            "identity": identity_of(people.people[number], index, blended=people.guard == "blend"),
         }
+
+
+def identity_of(person: Person, index: int, *, blended: bool) -> dict[str, Any] | None:
+    """How alike source and restored face of a track are (cosine), None where nobody measured it."""
+    values = [value for (track, _), value in person.likeness.items() if track == index]
+    if not values:
+        return None
+    return {
+        "mean": round(sum(values) / len(values), 4),
+        "least": round(min(values), 4),
+        "unlike": [[first, last, round(v, 4)] for first, last, v in low_likeness(person, index)],
+        "strength_lowered": blended,
+    }
 
 
 def record(result: Result, options: RestoreOptions, tools: Tools) -> dict[str, Any]:

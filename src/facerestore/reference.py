@@ -29,6 +29,7 @@ def reference_from(path: Path, detector: Detector, *, size: int) -> Reference:
     track = FaceTrack(
         0, 0, 0, face.box[None], face.landmarks[None], np.array([face.score], np.float64)
     )
-    matrix = crop_path(track, rate=1.0).matrix(0, size)
-    upright = np.eye(2, 3)
-    return Reference(crop_rgb(as_frame(photo), matrix, to_coded=upright, size=size))
+    square = crop_path(track, rate=1.0)
+    matrix, upright = square.matrix(0, size), np.eye(2, 3)
+    crop = crop_rgb(as_frame(photo), matrix, to_coded=upright, size=size)
+    return Reference(crop, square.in_crop(face.landmarks, 0, size))

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import facerestore
-from facerestore.clips import People, restored_faces
+from facerestore.clips import restored_faces
 from facerestore.errors import BadInputError
 from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
+from facerestore.people import People
 from facerestore.plan import look, plan_output, warnings_of
 from facerestore.record import Result, changed, write_sidecar
 from facerestore.video.layout import colour_format, with_chroma
@@ -91,7 +92,7 @@ def restore(
         output=output,
         frames=found.n_frames,
         survey=found,
-        faces=tuple(changed(found, people.numbers)),
+        faces=tuple(changed(found, people)),
         warnings=tuple(warnings),
         seconds=seconds,
         cost=loaded.restorer.cost - cost,
@@ -141,7 +142,7 @@ def paste(
             face.source,
             options.tasks,
             holes=face.holes,
-            strength=options.strength,
+            strength=options.strength * face.strength,
         )
         blend(frame, patch, face.matrix, to_coded=film.info.to_coded, field=face.field)
     return frame

@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerestore.errors import FaceRestoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from facerestore.console import Reporter
+    from facerestore.options import RestoreOptions, Tools
 
 SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
 
@@ -86,3 +88,47 @@ def _failed(reporter: Reporter, path: Path | None, text: str, code: int) -> int:
     reporter.close()
     reporter.fail(path, text, code)
     return code
+
+
+def restore_all(
+    inputs: list[Path],
+    out: Path | None,
+    options: RestoreOptions,
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+    verbose: bool,
+) -> int:
+    """Restore film after film; one that fails does not stop the rest. Returns the exit code."""
+    from facerestore.options import load_tools
+    from facerestore.plan import plan
+    from facerestore.restore import restore
+
+    targets = outputs_for(inputs, out)
+
+    @cache
+    def tools() -> Tools:
+        loaded = load_tools(options)
+        reporter.note(f"model {loaded.model['name']}: {loaded.why}")
+        return loaded
+
+    codes = []
+    for source, target in zip(inputs, targets, strict=True):
+
+        def job(source: Path = source, target: Path | None = target) -> int:
+            reporter.start(source)
+            if dry_run:
+                reporter.tell(
+                    source, plan(source, target, options, tools=tools, listen=reporter.step)
+                )
+                return 0
+            result = restore(source, target, options, tools=tools, listen=reporter.step)
+            for text in result.warnings:
+                reporter.warn(source, text)
+            reporter.finish(result)
+            return 0
+
+        codes.append(guarded(job, source, reporter, verbose=verbose))
+        if codes[-1] == INTERRUPTED:
+            return INTERRUPTED
+    return codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)

@@ -48,7 +48,7 @@ class Survey:
     """What is in a film. Frame numbers count from the first frame looked at.
 
     tracks, paths: one of each per face and shot
-    ignored:       faces left alone, counted by reason
+    ignored:       faces left alone, counted by reason;  rate: frames per second
     """
 
     n_frames: int
@@ -56,6 +56,7 @@ class Survey:
     tracks: tuple[FaceTrack, ...]
     paths: tuple[CropPath, ...]
     ignored: Ignored
+    rate: float
 
     def summary(self) -> dict[str, Any]:
         """The numbers, for people and for JSON."""
@@ -167,6 +168,7 @@ class _Follower:
             tracks=tuple(tracks),
             paths=tuple(crop_path(track, rate=rate) for track in tracks),
             ignored=self.ignored,
+            rate=rate,
         )
 
 

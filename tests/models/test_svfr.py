@@ -10,8 +10,9 @@ from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import ModelConfig
 from facerestore.models.codec import PatchCodec
 from facerestore.models.network import plain
+from facerestore.models.restorer import condition
 from facerestore.models.sampling import karras_sigmas, scalings
-from facerestore.models.svfr import SVFR, condition
+from facerestore.models.svfr import SVFR
 
 
 def config(**changes) -> ModelConfig:

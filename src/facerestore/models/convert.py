@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Configuration of the released UNet: that of Stable Video Diffusion with 12 input channels
-UNET = {
+UNET: dict[str, Any] = {
     "sample_size": 64,
     "in_channels": 12,
     "out_channels": 4,
@@ -39,7 +40,7 @@ UNET = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 768,
 }
-VAE = {
+VAE: dict[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
     "latent_channels": 4,
@@ -74,6 +75,14 @@ RELEASED = ModelConfig(
 )
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What a set of the authors' files should hold: the model's facts and diffusers' UNet."""
+
+    config: ModelConfig
+    unet: dict[str, Any]
+
+
 def released_network(kind: str) -> torch.nn.Module:
     """A network of the released model in its full size, on the meta device (no memory)."""
     with torch.device("meta"):
@@ -82,28 +91,65 @@ def released_network(kind: str) -> torch.nn.Module:
         )
 
 
+def random_networks(
+    width: int, *, dtype: torch.dtype, vae_width: int | None = None, seed: int = 0
+) -> dict[str, torch.nn.Module]:
+    """Networks of the released layout with random weights, for speed and tests.
+
+    width: channels of the UNet's first level, 320 = the released model; the other sizes follow
+    vae_width: of the VAE's first level, 128 = the released one; None = in proportion, at least 32
+    """
+    torch.manual_seed(seed)
+    head = UNET["block_out_channels"][0] // UNET["num_attention_heads"][0]
+    levels = [width * n // 320 for n in UNET["block_out_channels"]]
+    unet = UNET | {
+        "block_out_channels": levels,
+        "num_attention_heads": [max(n // head, 1) for n in levels],
+    }
+    first = vae_width or max(32, 128 * width // 320 // 32 * 32)
+    vae = VAE | {"block_out_channels": [first, 2 * first, 4 * first, 4 * first]}
+    configs = {"unet": unet, "vae": vae, "arcface": {}, "tokens": {}}
+    networks = {}
+    for kind, config in configs.items():
+        network = make_network(kind, config, width=RELEASED.tokens[1])
+        kept = torch.float32 if kind in ("arcface", "tokens") else dtype
+        torch.nn.Module.to(network, kept)  # diffusers' own `to` warns of nothing
+        networks[kind] = network.eval().requires_grad_(False)
+    return networks
+
+
 def convert(
-    *, unet: Path, id_linear: Path, arcface: Path, svd: Path, target: Path, overwrite: bool = False
+    *,
+    unet: Path,
+    id_linear: Path,
+    arcface: Path,
+    vae: Path,
+    vae_config: Path,
+    target: Path,
+    overwrite: bool = False,
+    layout: Layout | None = None,
 ) -> ModelConfig:
     """Make a model folder of the authors' files and a Stable Video Diffusion folder.
 
     unet, id_linear, arcface: `unet.pth`, `id_linear.pth`, `insightface_glint360k.pth`
-    svd: a folder with `vae/`, as the hub or diffusers lay it out
+    vae, vae_config: of Stable Video Diffusion, see `find_vae`
+    layout: None = the released one
     Nothing appears under `target` before it is whole. Raises ModelError naming the first wrong key,
     UsageError where `target` exists already.
     """
     if target.exists() and not overwrite:
         raise UsageError(f"{target}: exists already; remove it or add --overwrite")
-    vae, vae_config = find_vae(svd)
+    layout = layout or Layout(RELEASED, UNET)
+    half, width = torch.float16, layout.config.tokens[1]
     networks = {
-        "unet": _network("unet", UNET, read_weights(unet), torch.float16, unet),
-        "vae": _network("vae", vae_config, read_weights(vae), torch.float16, vae),
-        "arcface": _network("arcface", {}, read_weights(arcface), torch.float32, arcface),
-        "tokens": _network("tokens", {}, read_weights(id_linear), torch.float32, id_linear),
+        "unet": _network("unet", unet, half, config=layout.unet),
+        "vae": _network("vae", vae, half, config=_read_config(vae_config)),
+        "arcface": _network("arcface", arcface, torch.float32),
+        "tokens": _network("tokens", id_linear, torch.float32, width=width),
     }
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        save_model(part, networks, RELEASED)
+        save_model(part, networks, layout.config)
         if target.exists():
             shutil.rmtree(target)
         part.rename(target)
@@ -111,19 +157,22 @@ def convert(
         raise ResourceError(f"{target}: cannot be written ({error.strerror})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return RELEASED
+    return layout.config
 
 
-def find_vae(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The VAE's weights in a Stable Video Diffusion folder, and its configuration."""
+def find_vae(folder: Path) -> tuple[Path, Path]:
+    """The VAE's weights and configuration in a Stable Video Diffusion folder (its `vae/`)."""
     for name in ("diffusion_pytorch_model.fp16.safetensors", SAFETENSORS):
         if (folder / "vae" / name).is_file():
-            config = folder / "vae" / "config.json"
-            try:
-                return folder / "vae" / name, json.loads(config.read_text())
-            except (OSError, ValueError):
-                raise ModelError(f"{config}: not readable; download it again") from None
+            return folder / "vae" / name, folder / "vae" / "config.json"
     raise ModelError(f"{folder}: no vae/{SAFETENSORS}; is it a Stable Video Diffusion folder?")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{path}: not readable; download it again") from None
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -146,11 +195,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def _network(
     kind: str,
-    config: dict[str, Any],
-    weights: dict[str, torch.Tensor],
-    dtype: torch.dtype,
     path: Path,
+    dtype: torch.dtype,
+    *,
+    config: dict[str, Any] | None = None,
+    width: int = 0,
 ) -> torch.nn.Module:
+    weights = read_weights(path)
     with torch.device("meta"):
-        network = make_network(kind, config, width=RELEASED.tokens[1])
+        network = make_network(kind, config or {}, width=width)
     return filled(network, weights, dtype=dtype, name=str(path))

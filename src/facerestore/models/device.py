@@ -54,8 +54,7 @@ class Plan:
 
 PLANS = (
     Plan("8 windows at once", 8, 16),
-    Plan("4 windows at once", 4, 16),
-    Plan("all on the card", 2, 16),
+    Plan("all on the card", 4, 16),
     Plan("chunked VAE", 2, 4),
     Plan("one guidance branch at a time", 1, 4),
     Plan("component offload", 1, 4, "components"),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from facerestore.models.checkpoint import load_network, verify
+from facerestore.models.cards import Cards
+from facerestore.models.checkpoint import (
+    BUNDLED,
+    CONFIG_NAME,
+    find_model,
+    load_network,
+    models_folder,
+    read_config,
+    verify,
+)
 from facerestore.models.device import (
     ON_CPU,
     choose_device,
@@ -14,6 +23,7 @@ from facerestore.models.device import (
     place,
     weights_gib,
 )
+from facerestore.models.sampling import schedule_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +31,10 @@ if TYPE_CHECKING:
     import torch
 
     from facerestore.models.checkpoint import ModelConfig
+    from facerestore.models.restorer import Restorer
     from facerestore.models.svfr import SVFR
+
+LEAST_VRAM_GIB = 4.0  # what the smallest plan is estimated to need, see `device.plan_gib`
 
 
 def load_model(
@@ -45,6 +58,37 @@ def load_model(
     return assemble(
         config, networks, device=where, dtype=dtype, mode=mode, steps=steps, max_vram=max_vram
     )
+
+
+def choose_model(name: str | None, device: str) -> tuple[Path, str]:
+    """The folder of the model to use, and why that one.
+
+    name: as given by the user; None = svfr where it is installed and a card can hold it, else mini
+    """
+    if name is not None:
+        return find_model(name), "as asked for"
+    home = models_folder() / "svfr"
+    if not (home / CONFIG_NAME).is_file():
+        return BUNDLED, "svfr is not installed"
+    first = choose_device(device.split(",")[0])
+    if first.type != "cuda":
+        return BUNDLED, f"svfr needs a graphics card, this is {first.type}"
+    if free_gib(first) < LEAST_VRAM_GIB:
+        return BUNDLED, f"svfr needs {LEAST_VRAM_GIB} GiB of free memory on the card"
+    return home, "installed, and the card fits it"
+
+
+def restorer_for(
+    folder: Path, *, device: str, mode: str, steps: int | None, max_vram: float | None
+) -> Restorer:
+    """A model on one device, or on several given as "cuda:0,cuda:1"; see `load_model`."""
+    schedule_for(read_config(folder)[0], mode=mode, steps=steps, reference=True)
+    if "," not in device:
+        return load_model(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
+    devices = [name.strip() for name in device.split(",") if name.strip()]
+    for name in devices:
+        choose_device(name)
+    return Cards(folder, devices, mode=mode, steps=steps, max_vram=max_vram)
 
 
 def load_networks(

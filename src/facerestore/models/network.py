@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
 from torch import nn
@@ -103,7 +103,7 @@ def hoisted(unet: nn.Module) -> Network:
 
     All frames, pixels and steps of a clip see the same tokens, so their keys and values are made
     once. Zero tokens have zero values (both projections are without bias), so there the attention
-    is its output bias. The UNet is changed in place; `restore_attention` undoes it.
+    is its output bias. The UNet is changed in place; `stock` undoes it.
     """
     clip = _Clip()
     for attention in cross_attentions(unet):
@@ -120,12 +120,16 @@ def hoisted(unet: nn.Module) -> Network:
     return run
 
 
-def restore_attention(unet: nn.Module) -> None:
-    """Give cross-attention back to diffusers."""
+def stock(unet: Net) -> Net:
+    """The UNet as diffusers makes it again, in place: undoes `hoisted` and flat convolutions."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 
     for attention in cross_attentions(unet):
         attention.set_processor(AttnProcessor2_0())
+    for module in unet.modules():
+        if type(module) is TimeConvolution:
+            cast("Any", module).__class__ = nn.Conv3d
+    return unet
 
 
 def cross_attentions(unet: nn.Module) -> Iterator[Any]:

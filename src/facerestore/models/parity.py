@@ -8,24 +8,24 @@ network, scheduler tables, geometry, prepared frames and whole sampling runs ste
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from facerestore.errors import ModelError
 from facerestore.models import released
-from facerestore.models.checkpoint import ModelConfig, filled, make_network
-from facerestore.models.identity import MEAN_FACE, TEMPLATE, Identity, face_crop, similarity
-from facerestore.models.load import assemble
-from facerestore.models.sampling import Schedule, karras_sigmas, scalings, started
-from facerestore.models.svfr import Conditions
-from facerestore.models.windows import released_windows
+from facerestore.models.identity import MEAN_FACE, TEMPLATE, face_crop, similarity
+from facerestore.models.recorded import (
+    Recorded,
+    conditions_of,
+    enlarged,
+    recorded_identity,
+    restorer_of,
+    schedule_of,
+)
+from facerestore.models.sampling import karras_sigmas, scalings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from facerestore.models.identity import Identity
     from facerestore.models.svfr import SVFR
 
 FORWARD, RUN, RUN_FLOAT64 = 1e-4, 2e-3, 1e-4  # largest absolute errors allowed
@@ -66,38 +67,6 @@ class Check:
         }
 
 
-class Recorded:
-    """A folder of recorded numbers; raises ModelError naming the file that is absent or broken."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def facts(self, name: str) -> Any:
-        """A JSON file."""
-        try:
-            return json.loads((self.folder / f"{name}.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self.folder / name}.json: not readable ({error})") from None
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """A safetensors file."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        path = self.folder / f"{name}.safetensors"
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path}: not readable ({str(error).splitlines()[0]})") from None
-
-    def network(self, kind: str, name: str, dtype: torch.dtype) -> torch.nn.Module:
-        """A diffusers network with its weights."""
-        with torch.device("meta"):
-            network = make_network(kind, self.facts(f"{name}_config"))
-        path = self.folder / f"{name}.safetensors"
-        return filled(network, self.tensors(name), dtype=dtype, name=str(path))
-
-
 def selfcheck(folder: Path, *, exactness: torch.dtype = torch.float32) -> Iterator[Check]:
     """Every comparison that the folder allows, in the order of the program.
 
@@ -119,72 +88,6 @@ def selfcheck(folder: Path, *, exactness: torch.dtype = torch.float32) -> Iterat
         yield from unet_checks(recorded, svfr)
         for name, case in recorded.facts("cases").items():
             yield from sampling_checks(name, case, recorded.tensors(name), svfr)
-
-
-def restorer_of(
-    recorded: Recorded,
-    unet: torch.nn.Module,
-    vae: torch.nn.Module,
-    identity: Identity,
-    exactness: torch.dtype,
-) -> SVFR:
-    """The recorded models as a restorer."""
-    scheduler, config = recorded.facts("scheduler_config"), recorded.facts("unet_config")
-    return assemble(
-        ModelConfig(
-            name="recorded",
-            version="",
-            tasks=("bfr", "color", "inpaint"),
-            size=8 * config["sample_size"],
-            window=config["num_frames"],
-            overlap=0,
-            codec="vae",
-            residual=False,
-            latent_scale=recorded.facts("vae_config")["scaling_factor"],
-            sigma_min=scheduler["sigma_min"],
-            sigma_max=scheduler["sigma_max"],
-            steps=1,
-            tokens=(49, config["cross_attention_dim"]),
-            licence="",
-            origin=str(recorded.folder),
-        ),
-        {"unet": unet, "vae": vae, "arcface": identity.arcface, "tokens": identity.projection},
-        device=torch.device("cpu"),
-        dtype=exactness,
-        exactness=exactness,
-    )
-
-
-def recorded_identity(recorded: Recorded, exactness: torch.dtype) -> Identity:
-    """The identity network, filled by the recipe of the folder."""
-    seed = recorded.facts("identity")["seed"]
-    shapes = recorded.facts("arcface_r100_shapes")
-    weights = {key: torch.from_numpy(_drawn(key, shape, seed)) for key, shape in shapes.items()}
-    projection = recorded.tensors("id_linear")
-    with torch.device("meta"):
-        arcface = make_network("arcface", {})
-        width = len(projection.get("final_norm.weight", ()))
-        tokens = make_network("tokens", {}, width=width)
-    path = str(recorded.folder / "arcface_r100_shapes.json")
-    filled(arcface, weights, dtype=exactness, name=path)
-    path = str(recorded.folder / "id_linear.safetensors")
-    filled(tokens, projection, dtype=exactness, name=path)
-    return Identity(arcface, tokens)  # pyright: ignore[reportArgumentType]
-
-
-def _drawn(key: str, shape: list[int], seed: int) -> np.ndarray:
-    """The number recipe for one tensor of the identity network."""
-    if not shape:
-        return np.zeros((), np.int64)  # counts batches
-    rng = np.random.default_rng([seed, zlib.crc32(b"arcface:" + key.encode())])
-    n = rng.standard_normal(shape).astype(np.float32)
-    if n.ndim >= 2:
-        return n * np.float32(0.7 / np.sqrt(n[0].size))
-    if key.endswith("running_var"):
-        return 1 + np.float32(0.2) * np.abs(n)
-    if key.endswith("weight"):
-        return (1 + np.float32(0.2) * n) * np.float32(0.3 if ".bn3." in key else 1.0)
-    return np.float32(0.1) * n
 
 
 def error_of(got: Tensor, expected: Tensor) -> float:
@@ -394,35 +297,3 @@ def sampling_checks(
     pixels = svfr.codec.decode(final, together=case["decode_chunk_size"])
     kept = pixels[case["kept_frames"]][..., 1::2, 1::2]
     yield Check(f"{name} frames", error_of(kept, tensors["frames_sampled"]), tolerance)
-
-
-def schedule_of(case: dict[str, Any], svfr: SVFR) -> Schedule:
-    """The released schedule of a recorded case."""
-    steps, window, overlap = case["num_inference_steps"], case["frames_per_batch"], case["overlap"]
-    sigmas = karras_sigmas(steps, sigma_min=svfr.config.sigma_min, sigma_max=svfr.config.sigma_max)
-    windows = partial(_released, window=window, overlap=overlap)
-    whole = Schedule(sigmas, (1.0,) * steps, windows)
-    begun = started(whole, strength=case["i2i_noise_strength"])
-    guidance = np.linspace(case["min_guidance_scale"], case["max_guidance_scale"], len(begun))
-    return replace(begun, guidance=tuple(guidance.tolist()))
-
-
-def _released(n_frames: int, step: int, *, window: int, overlap: int) -> list[list[int]]:
-    return released_windows(n_frames, window=window, overlap=overlap, step=step)
-
-
-def conditions_of(case: dict[str, Any], tensors: dict[str, Tensor], svfr: SVFR) -> Conditions:
-    """What the recorded run was given."""
-    known = tokens = None
-    if case["has_reference"]:
-        known = svfr.codec.encode(tensors["reference"][None].to(svfr.exactness))
-    if case["has_identity"]:
-        tokens = tensors["identity_tokens"][None].to(svfr.exactness)
-    degraded = svfr.codec.encode(enlarged(tensors["lq_half_u8"], svfr.exactness))
-    return Conditions(degraded, known, tokens, tuple(map(float, case["task_vector"])))
-
-
-def enlarged(half: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 [F, H/2, W/2, 3] -> [F, 3, H, W] in [-1, 1], every pixel four times."""
-    whole = half.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-    return whole.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facerestore.errors import UsageError
-from facerestore.models.windows import cover, film_windows
+from facerestore.models.windows import chunk_ranges, cover, film_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +154,9 @@ def film_forwards(config: ModelConfig, n_frames: int, *, mode: str, steps: int |
     first = schedule_for(config, mode=mode, steps=steps, reference=False)
     rest = schedule_for(config, mode=mode, steps=steps, reference=True)
     opening = min(n_frames, config.window)
-    return first.forwards(opening, reference=False) + rest.forwards(n_frames, reference=True)
+    chunks = chunk_ranges(n_frames, limit=config.chunk, overlap=config.window)
+    following = sum(rest.forwards(len(chunk), reference=True) for chunk in chunks)
+    return first.forwards(opening, reference=False) + following
 
 
 def _cover(n_frames: int, step: int, *, window: int, overlap: int) -> list[range]:

@@ -6,14 +6,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from facerestore.errors import ResourceError
 from facerestore.models.device import ON_CPU
-from facerestore.models.sampling import euler_step, multistep, scalings, schedule_for
+from facerestore.models.restorer import condition
+from facerestore.models.sampling import euler_step, film_forwards, multistep, scalings, schedule_for
 from facerestore.models.windows import triangle
 
 if TYPE_CHECKING:
@@ -21,43 +22,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from facerestore.frames import Bytes, FaceClip, Reference, Tasks
+    from facerestore.frames import Bytes, FaceClip, Floats, Reference, Tasks
     from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.codec import Codec
     from facerestore.models.device import Plan
     from facerestore.models.identity import Identity
     from facerestore.models.network import Network
-    from facerestore.models.sampling import Schedule
+    from facerestore.models.restorer import condition
+from facerestore.models.sampling import Schedule
 
-LUMA_601 = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of colorization (released SVFR code)
-WHITE = 255  # what a hole is filled with (released SVFR code)
+IDENTITY_FRAMES = 32  # looked at together
 REMEMBERED = 512  # frames whose latents are kept for the next clip, 64 KiB each at 512 px
-
-
-class Restorer(Protocol):
-    """What the rest of the program knows of a model.
-
-    size:   side of the square crops in pixels;  window: frames denoised together
-    chunk:  frames of a shot that are restored together
-    cost:   network passes over one frame, summed over all calls so far ("frame-forwards")
-    """
-
-    size: int
-    window: int
-    chunk: int
-    cost: int
-
-    def restore(
-        self,
-        clip: FaceClip,
-        tasks: Tasks,
-        reference: Reference | None,
-        *,
-        seed: int,
-        on_step: Callable[[], None] = lambda: None,
-    ) -> Bytes:
-        """Restored frames, uint8 RGB [F, S, S, 3]; the same inputs give the same frames."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -109,8 +84,24 @@ class SVFR:
         self.place = place
         self.notes: list[str] = []
         self.size, self.window, self.chunk = config.size, config.window, config.chunk
-        self.cost = 0
+        self.cost, self.lanes = 0, 1
+        self.has_identity = identity is not None
         self._latents: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    def forwards(self, n_frames: int) -> int:
+        """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
+        return film_forwards(self.config, n_frames, mode=self.mode, steps=self.steps)
+
+    def vectors(self, pictures: Bytes, landmarks: Floats) -> Floats | None:
+        """Unit vectors float64 [F, 512] of who it is, None without an identity network."""
+        if self.identity is None:
+            return None
+        found = []
+        for start in range(0, len(pictures), IDENTITY_FRAMES):
+            part = slice(start, start + IDENTITY_FRAMES)
+            faces = self.identity.look(list(pictures[part]), list(landmarks[part]))
+            found.append(self.identity.vectors(faces).double().cpu().numpy())
+        return np.concatenate(found)
 
     @torch.inference_mode()
     def restore(
@@ -304,17 +295,3 @@ def _order(job: tuple[Sequence[int], bool]) -> tuple[int, bool]:
     """Windows of one length together, those without a reference first."""
     frames, blank = job
     return len(frames), not blank
-
-
-def condition(clip: FaceClip, tasks: Tasks) -> Bytes:
-    """The degraded frames as the network is shown them, uint8 RGB [F, S, S, 3].
-
-    Grey for colorization, then white where holes are (order of the released code).
-    """
-    frames = clip.frames
-    if tasks.color:
-        grey = np.clip(frames @ np.array(LUMA_601, np.float32) + 0.5, 0, 255).astype(np.uint8)
-        frames = np.repeat(grey[..., None], 3, axis=-1)
-    if tasks.inpaint and clip.holes is not None:
-        frames = np.where(clip.holes[..., None], np.uint8(WHITE), frames)
-    return np.ascontiguousarray(frames)

@@ -33,6 +33,14 @@ def triangle(length: int) -> list[float]:
     return [float(min(i + 1, length - i)) for i in range(length)]
 
 
+def chunk_ranges(n_frames: int, *, limit: int, overlap: int) -> list[range]:
+    """Ranges of at most `limit` frames over 0..n_frames-1, neighbours sharing `overlap`."""
+    if not 0 <= overlap < limit:
+        raise ValueError(f"expected 0 <= overlap < limit, got {overlap}, {limit}")
+    starts = range(0, max(n_frames - overlap, 1), limit - overlap)
+    return [range(start, min(start + limit, n_frames)) for start in starts]
+
+
 def released_windows(n_frames: int, *, window: int, overlap: int, step: int) -> list[list[int]]:
     """Frame numbers of each window at a step of the released code, wrapping around the clip.
 

@@ -1,7 +1,7 @@
 """Models by name: what is here, and getting the released one from the hub.
 
-Weights are fetched by huggingface_hub, which resumes broken downloads; each file is then checked
-against its sum, and the model folder appears only when it is whole.
+Broken downloads go on where they stopped, each file is checked against its sum, and the model
+folder appears only when it is whole.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facerestore.errors import ModelError, ResourceError, UsageError
+from facerestore.errors import FaceRestoreError, ModelError, ResourceError, UsageError
 from facerestore.models.checkpoint import (
     BUNDLED,
     CONFIG_NAME,
@@ -25,12 +25,15 @@ from facerestore.models.checkpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from facerestore.models.convert import Layout
+
+SUM_LETTERS = 64  # of a SHA-256; files outside the hub's large storage have shorter names
 ACCEPTED = "accepted.json"  # beside the models: whose terms were accepted, and when
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a hub repository; sha256: None = what the hub itself says of the revision."""
+    """A file of a hub repository; sha256: None = what the hub itself says of it."""
 
     repository: str
     revision: str
@@ -118,14 +121,15 @@ def pull(
     accept: Callable[[str], bool],
     tell: Callable[[str], None] = lambda text: None,
     files: dict[str, HubFile] | None = None,
+    layout: Layout | None = None,
 ) -> Path:
     """Fetch a model by name into `models_folder()`; returns its folder.
 
     accept: is shown the terms once and says whether the user agrees;  tell: what is being done
-    files:  what to fetch, for mirrors and tests
+    files, layout: what to fetch and what it should hold, None = the released model
     Raises UsageError (unknown name, terms not accepted), ModelError (hub, sums), ResourceError.
     """
-    from facerestore.models.convert import convert
+    from facerestore.models.convert import RELEASED, UNET, Layout, convert
 
     if name != "svfr":
         raise UsageError(f"{name}: can't be fetched; only svfr is on the hub (mini is built in)")
@@ -134,20 +138,30 @@ def pull(
         tell(f"{target}: already here")
         return target
     with _explained():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    revisions = {file.repository: _resolved(file) for file in wanted.values()}
-    licence = _fetched(wanted["licence"], revisions, tell)
-    _accepted(name, f"{TERMS}\n\n{licence.read_text()}", accept)
-    paths = {key: _fetched(file, revisions, tell) for key, file in wanted.items()}
+        downloads().mkdir(parents=True, exist_ok=True)
+    licence = _fetched(wanted["licence"], tell)
+    _accepted(name, f"{TERMS}\n\n{licence.path.read_text()}", accept)
+    got = {key: _fetched(file, tell) for key, file in wanted.items()}
     tell("converting")
+    layout = layout or Layout(RELEASED, UNET)
+    sources = dict.fromkeys(f"{wanted[key].repository}@{got[key].commit}" for key in wanted)
+    config = replace(layout.config, origin=", ".join(sources))
     convert(
-        unet=paths["unet"],
-        id_linear=paths["id_linear"],
-        arcface=paths["arcface"],
-        svd=paths["vae_config"].parents[1],
+        unet=got["unet"].path,
+        id_linear=got["id_linear"].path,
+        arcface=got["arcface"].path,
+        vae=got["vae"].path,
+        vae_config=got["vae_config"].path,
         target=target,
+        layout=replace(layout, config=config),
     )
+    shutil.rmtree(downloads(), ignore_errors=True)
     return target
+
+
+def downloads() -> Path:
+    """Where files wait, whole or not, until all of a model are there."""
+    return models_folder() / ".downloads"
 
 
 def _accepted(name: str, terms: str, accept: Callable[[str], bool]) -> None:
@@ -164,74 +178,106 @@ def _accepted(name: str, terms: str, accept: Callable[[str], bool]) -> None:
     path.write_text(json.dumps(known, indent=1) + "\n")
 
 
-def _resolved(file: HubFile) -> dict[str, Any]:
-    """The commit that a revision stands for, and the sums that the hub gives for its files."""
-    from huggingface_hub import HfApi, constants
+@dataclass(frozen=True)
+class Fetched:
+    """A file of the hub on this machine, and the commit it is of."""
 
-    known = all(f.sha256 for f in FILES.values() if f.repository == file.repository)
-    if constants.HF_HUB_OFFLINE or (known and file.revision != "main"):
-        return {"commit": file.revision, "sums": {}}
-    with _explained():
-        info = HfApi().model_info(file.repository, revision=file.revision, files_metadata=True)
-    sums = {s.rfilename: s.lfs.sha256 for s in info.siblings or () if s.lfs is not None}
-    return {"commit": info.sha, "sums": sums}
+    path: Path
+    commit: str
 
 
-def _fetched(
-    file: HubFile, revisions: dict[str, dict[str, Any]], tell: Callable[[str], None]
-) -> Path:
-    """A file of the hub in its cache, whole and of the right sum."""
-    from huggingface_hub import hf_hub_download
+def _fetched(file: HubFile, tell: Callable[[str], None]) -> Fetched:
+    """A file of the hub, whole and of the right sum: from its cache, or fetched.
 
-    revision = revisions[file.repository]
+    huggingface_hub's own downloads begin again when the process was killed; these go on.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
     tell(f"{file.repository}: {file.name}")
+    cached = try_to_load_from_cache(file.repository, file.name, revision=file.revision)
+    if isinstance(cached, str):
+        path, blob = Path(cached), Path(cached).resolve().name
+        _check_sum(path, file, file.sha256 or (blob if len(blob) == SUM_LETTERS else None))
+        return Fetched(path, path.relative_to(path.parents[file.name.count("/") + 1]).parts[0])
     with _explained():
-        path = Path(hf_hub_download(file.repository, file.name, revision=revision["commit"]))
-    expected = file.sha256 or revision["sums"].get(file.name)
-    if expected is not None and sha256(path) != expected:
-        path.resolve().unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        raise ModelError(
-            f"{file.repository}: {file.name} came with a wrong sum and was removed; try again later"
-        )
-    return path
+        url = hf_hub_url(file.repository, file.name, revision=file.revision)
+        facts = get_hf_file_metadata(url)
+        commit, said = facts.commit_hash or file.revision, facts.etag or ""
+        whole = downloads() / file.repository / commit / file.name
+        part = whole.with_name(whole.name + ".part")
+        if not whole.is_file():
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            url = hf_hub_url(file.repository, file.name, revision=commit)
+            with part.open("ab") as content:
+                http_get(
+                    url,
+                    content,
+                    resume_size=part.stat().st_size,
+                    headers=build_hf_headers(),
+                    expected_size=facts.size,
+                )
+            _check_sum(part, file, file.sha256 or (said if len(said) == SUM_LETTERS else None))
+            part.rename(whole)
+    return Fetched(whole, commit)
+
+
+def _check_sum(path: Path, file: HubFile, expected: str | None) -> None:
+    """Remove a file whose sum is wrong and raise ModelError."""
+    if expected is None or sha256(path) == expected:
+        return
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise ModelError(
+        f"{file.repository}: {file.name} came with a wrong sum and was removed; try again later"
+    )
+
+
+OFFLINE = (
+    "the hub cannot be reached and not all files are here; run the same command when it can be, or "
+    "use files that you have: facerestore models convert"
+)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turns what huggingface_hub raises into one sentence."""
-    from huggingface_hub import errors
-
     try:
         yield
-    except errors.GatedRepoError as error:
-        repository = str(getattr(error, "repo_id", None) or SVD)
-        raise ModelError(
-            f"{repository}: its terms must be accepted on the hub's page first; then set HF_TOKEN "
-            "to a token of that account"
-        ) from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise ModelError(
+    except FaceRestoreError:
+        raise
+    except Exception as error:
+        explained = _explanation(error)
+        if explained is None:
+            raise
+        raise explained from None
+
+
+def _explanation(error: Exception) -> FaceRestoreError | None:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"{SVD}: its terms must be accepted on the hub's page first; then set HF_TOKEN to a "
+            "token of that account"
+        )
+    if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
+        return ModelError(
             f"the hub does not know the repository or the token in HF_TOKEN ({_first(error)})"
-        ) from None
-    except errors.EntryNotFoundError as error:
-        if isinstance(error, errors.LocalEntryNotFoundError):
-            raise ModelError(OFFLINE) from None
-        raise ModelError(f"the hub lacks a file ({_first(error)}); report it") from None
-    except errors.OfflineModeIsEnabled:
-        raise ModelError(OFFLINE) from None
-    except (errors.HfHubHTTPError, errors.FileMetadataError) as error:
-        raise ModelError(f"the hub answers with an error ({_first(error)}); try later") from None
-    except OSError as error:
-        if isinstance(error, ConnectionError) or error.errno is None:
-            raise ModelError(OFFLINE) from None
-        raise ResourceError(f"the models folder cannot be written ({error.strerror})") from None
-
-
-OFFLINE = (
-    "the hub cannot be reached and the files are not in its cache; connect once, or convert files "
-    "that you have: facerestore models convert"
-)
+        )
+    unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError)
+    if isinstance(error, (*unreachable, errors.FileMetadataError)):
+        return ModelError(OFFLINE)
+    if isinstance(error, (errors.EntryNotFoundError, errors.HfHubHTTPError)):
+        return ModelError(f"the hub answers with an error ({_first(error)}); try again later")
+    if type(error).__module__.startswith("httpx"):  # no connection, or it broke
+        return ModelError(OFFLINE)
+    if isinstance(error, OSError):
+        if error.errno is None:  # "consistency check failed": the file came short
+            return ModelError(OFFLINE)
+        return ResourceError(f"the models folder cannot be written ({error.strerror})")
+    return None
 
 
 def _first(error: Exception) -> str:

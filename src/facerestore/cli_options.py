@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Profile(StrEnum):
+    """How the film is encoded again."""
+
+    share = "share"
+    archive = "archive"
+    lossless = "lossless"
+    small = "small"
+    edit = "edit"
+
+
+class Faces(StrEnum):
+    """Whose faces are restored."""
+
+    all = "all"
+    largest = "largest"
+
+
+Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="mini, svfr or a folder; default svfr if a card fits it, else mini."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")
+]
+Start = Annotated[str | None, typer.Option(help="From here: 90, 1:30 or 0:01:30.5")]
+End = Annotated[str | None, typer.Option(help="Up to here (same forms).")]
+Task = Annotated[
+    str, typer.Option("--task", "-t", help="Any mix of bfr, color, inpaint, as in bfr,color")
+]
+Profiles = Annotated[
+    Profile,
+    typer.Option(
+        help="share: H.264; archive: FFV1, lossless; lossless: H.264, lossless; small: AV1 or "
+        "HEVC; edit: ProRes."
+    ),
+]
+Mode = Annotated[
+    str,
+    typer.Option(
+        help="svfr: exact (the released schedule) or fast (10 steps, a quarter of the work)."
+    ),
+]
+MaxVram = Annotated[
+    float | None, typer.Option(min=0.5, help="Use at most so many GiB of the card's memory.")
+]

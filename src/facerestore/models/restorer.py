@@ -1,0 +1,71 @@
+"""What the rest of the program knows of a model, and what every model is shown of a clip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from facerestore.frames import Bytes, FaceClip, Floats, Reference, Tasks
+
+LUMA_601 = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of colorization (released SVFR code)
+WHITE = 255  # what a hole is filled with (released SVFR code)
+
+
+class Restorer(Protocol):
+    """What the rest of the program knows of a model.
+
+    size:   side of the square crops in pixels;  window: frames denoised together
+    chunk:  frames of a shot that are restored together
+    cost:   network passes over one frame, summed over all calls so far ("frame-forwards")
+    lanes:  clips that can be restored side by side, each call from a thread of its own
+    notes:  what the user should know of the run so far;  has_identity: whether `vectors` works
+    """
+
+    size: int
+    window: int
+    chunk: int
+    cost: int
+    lanes: int
+    notes: list[str]
+    has_identity: bool
+
+    def forwards(self, n_frames: int) -> int:
+        """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
+        ...
+
+    def vectors(self, pictures: Bytes, landmarks: Floats) -> Floats | None:
+        """Unit vectors float64 [F, 512] of who it is, None without an identity network.
+
+        pictures: uint8 RGB [F, S, S, 3];  landmarks: float64 [F, 5, 2] in their pixels
+        """
+        ...
+
+    def restore(
+        self,
+        clip: FaceClip,
+        tasks: Tasks,
+        reference: Reference | None,
+        *,
+        seed: int,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Bytes:
+        """Restored frames, uint8 RGB [F, S, S, 3]; the same inputs give the same frames."""
+        ...
+
+
+def condition(clip: FaceClip, tasks: Tasks) -> Bytes:
+    """The degraded frames as the network is shown them, uint8 RGB [F, S, S, 3].
+
+    Grey for colorization, then white where holes are (order of the released code).
+    """
+    frames = clip.frames
+    if tasks.color:
+        grey = np.clip(frames @ np.array(LUMA_601, np.float32) + 0.5, 0, 255).astype(np.uint8)
+        frames = np.repeat(grey[..., None], 3, axis=-1)
+    if tasks.inpaint and clip.holes is not None:
+        frames = np.where(clip.holes[..., None], np.uint8(WHITE), frames)
+    return np.ascontiguousarray(frames)
