@@ -2,82 +2,76 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from facerestore.bench import peaks
+from facerestore.bench import Bench, best_seconds, matrix_tflops, peaks, random_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import torch
-
     from facerestore.models.sampling import Schedule
     from facerestore.models.svfr import SVFR
 
-CEILING_SIDE = 4096  # of the matrices whose product shows what the device can do
+BATCHES = (1, 2, 4)  # windows together that `exact_wins` tries
+MODES = ("released", "exact", "fast")
 RELEASED_BATCH = 2  # the released code sends both guidance branches of one window together
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What `bench_released` measures.
-
-    width: channels of the UNet's first level, 320 = the released model;  size: px
-    frames: of the clip;  modes: some of "released", "exact", "fast"
-    """
-
-    width: int = 320
-    size: int = 512
-    frames: int = 64
-    modes: tuple[str, ...] = ("released", "exact", "fast")
-    device: str = "auto"
-    max_vram: float | None = None
-
-
-def bench_released(options: Bench) -> dict[str, Any]:
+def bench_released(wish: Bench) -> dict[str, Any]:
     """The released schedule in stock diffusers modules against ours, in this process.
 
     The weights are random: the speed does not depend on them. One call of the network is timed for
     each kind of call that a schedule makes, and the schedule's sum is taken, so that 256 frames on
     a CPU need minutes, not days. Encoding and decoding are timed on one window.
     """
-    import torch
-
-    from facerestore.models.convert import RELEASED, random_networks
-    from facerestore.models.device import choose_device, choose_dtype
-    from facerestore.models.load import assemble
-
-    device = choose_device(options.device)
-    dtype = choose_dtype(device)
-    config = replace(RELEASED, size=options.size)
-    networks = random_networks(
-        options.width, dtype=torch.float32 if device.type == "cpu" else dtype
+    svfr, networks = random_model(
+        width=wish.width, size=wish.size, device=wish.device, max_vram=wish.max_vram
     )
-    svfr = assemble(config, networks, device=device, dtype=dtype, max_vram=options.max_vram)
-    ceiling = matrix_tflops(device, dtype)
+    ceiling = matrix_tflops(svfr.device, svfr.dtype)
     facts: dict[str, Any] = {
-        "device": str(device),
-        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(svfr.device),
+        "dtype": str(svfr.dtype).removeprefix("torch."),
         "unet_parameters": sum(p.numel() for p in networks["unet"].parameters()),
-        "size": options.size,
-        "frames": options.frames,
+        "size": wish.size,
+        "frames": wish.frames,
         "plan": svfr.plan.name,
         "measured_ceiling_tflops": round(ceiling, 3),
     }
     rows = {}
-    for mode in options.modes:
-        rows[mode] = time_mode(svfr, networks, mode, options.frames, ceiling)
+    for mode in MODES:
+        rows[mode] = time_mode(svfr, networks, mode, wish.frames, ceiling)
     facts["modes"] = [{"mode": mode, **row} for mode, row in rows.items()]
-    if "released" in rows:
-        facts["times_faster_than_released"] = {
-            mode: round(rows["released"]["seconds"] / row["seconds"], 2)
-            for mode, row in rows.items()
-            if mode != "released"
-        }
+    facts["times_faster_than_released"] = {
+        mode: round(rows["released"]["seconds"] / rows[mode]["seconds"], 2) for mode in MODES[1:]
+    }
+    facts["exact_wins"] = exact_wins(svfr, networks)
     return facts | peaks()
+
+
+def exact_wins(svfr: SVFR, networks: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each saving that changes no number brings, for one window (two branches) of one step."""
+    from facerestore.models.network import flatten_time_convolutions, hoisted, plain
+
+    unet, window = flatten_time_convolutions(networks["unet"]), svfr.window
+    svfr.network = plain(unet, tokens_shape=svfr.config.tokens)
+    both, one = time_call(svfr, 2, window, 1).seconds, time_call(svfr, 1, window, 1).seconds
+    svfr.network = hoisted(unet)
+    once = time_call(svfr, 2, window, 0).seconds
+    constant = time_call(svfr, 2, window, 1).seconds
+    batches = {n: time_call(svfr, 2 * n, window, n).seconds / n for n in BATCHES}
+    best = min(batches, key=lambda n: batches[n])
+    encode = codec_seconds(svfr)["encode"] * window
+    rows = {
+        "one branch without a reference": (both, one),
+        "tokens projected once a clip": (both, once),
+        "no attention to zero tokens": (once, constant),
+        f"windows batched, {best} at a time": (batches[1], batches[best]),
+        "first window not encoded again": (encode, 0.0),
+    }
+    return [
+        {"win": name, "seconds_without": round(a, 4), "seconds_with": round(b, 4)}
+        for name, (a, b) in rows.items()
+    ]
 
 
 def time_mode(
@@ -193,28 +187,3 @@ def codec_seconds(svfr: SVFR) -> dict[str, float]:
             "encode": best_seconds(lambda: svfr.codec.encode(pixels), svfr.device) / svfr.window,
             "decode": best_seconds(decode, svfr.device) / svfr.window,
         }
-
-
-def best_seconds(job: Callable[[], Any], device: torch.device, runs: int = 2) -> float:
-    """The shortest of some runs, the device's queue emptied before and after."""
-    import torch
-
-    times = []
-    for _ in range(runs):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        begin = time.perf_counter()
-        job()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
-def matrix_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """What the device reaches on a large matrix product, TFLOP/s."""
-    import torch
-
-    side = CEILING_SIDE if device.type == "cuda" else CEILING_SIDE // 2
-    matrix = torch.randn(side, side, device=device).to(dtype)
-    return 2 * side**3 / best_seconds(lambda: matrix @ matrix, device, runs=5) / 1e12

@@ -190,14 +190,17 @@ def bench(
     model: Model = None,
     device: Device = "auto",
     steps: Annotated[int | None, typer.Option(min=1, max=100, help="Network passes.")] = None,
+    mode: Mode = "exact",
     against: Annotated[
         str | None,
         typer.Option(help="released: SVFR as released in stock diffusers, then ours; ratios."),
     ] = None,
     width: Annotated[
-        int, typer.Option(help="With --against: channels of the first level; 320 = full size.")
+        int, typer.Option(help="svfr with random weights: channels of the first level.")
     ] = 320,
-    size: Annotated[int, typer.Option(min=64, help="With --against: px of the crops.")] = 512,
+    size: Annotated[
+        int, typer.Option(min=64, help="svfr with random weights: px of the crops.")
+    ] = 512,
     frames: Annotated[int, typer.Option(min=1, help="With --against: frames of the clip.")] = 64,
     max_vram: MaxVram = None,
     as_json: Json = False,
@@ -209,16 +212,25 @@ def bench(
     reporter = choose_reporter(as_json=as_json, quiet=False)
 
     def job() -> int:
-        from facerestore.bench import measure
-        from facerestore.bench_released import Bench, bench_released
+        from facerestore.bench import Bench, measure
+        from facerestore.bench_released import bench_released
         from facerestore.errors import UsageError
 
+        wish = Bench(
+            model=model,
+            device=device,
+            steps=steps,
+            mode=mode,
+            width=width,
+            size=size,
+            frames=frames,
+            max_vram=max_vram,
+        )
         if against is None:
-            reporter.tell(film, measure(film, model=model, device=device, steps=steps))
+            reporter.tell(film, measure(film, wish))
             return 0
         if against != "released":
             raise UsageError(f"--against {against}: only 'released' is known")
-        wish = Bench(width=width, size=size, frames=frames, device=device, max_vram=max_vram)
         reporter.tell(None, bench_released(wish))
         return 0
 

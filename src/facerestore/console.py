@@ -277,6 +277,11 @@ def words(value: Any) -> str:
     """A fact in words: lists by lines, dictionaries as `name value`."""
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {words(v)}" for name, v in value.items())
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return "\n\n".join(
+            "\n".join(f"{name.replace('_', ' ')}: {words(v)}" for name, v in row.items())
+            for row in value
+        )
     if isinstance(value, list | tuple):
         return "\n".join(words(item) for item in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

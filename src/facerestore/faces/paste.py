@@ -36,6 +36,7 @@ GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
 GREY = 5 / 255  # rms distance from the mean tint below which a picture has no colour
+SPARSE = 4  # every fourth pixel tells the tint
 LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -127,10 +128,12 @@ def tint_of(picture: Picture, *, known: NDArray[np.bool_] | None = None) -> Pict
 
     picture: float32 [S, S, 3], 0..1;  known: bool [S, S], the pixels that count
     """
-    chroma = picture - (picture @ LUMA_601)[..., None]
-    chroma = chroma.reshape(-1, 3) if known is None else chroma[known]
-    if not len(chroma):
+    few = picture[::SPARSE, ::SPARSE].reshape(-1, 3)
+    if known is not None:
+        few = few[known[::SPARSE, ::SPARSE].ravel()]
+    if not len(few):
         return None
+    chroma = few - (few @ LUMA_601)[:, None]
     tint = chroma.mean(axis=0)
     off = np.sqrt(((chroma - tint) ** 2).mean())
     return np.asarray(tint, np.float32) if off < GREY else None
