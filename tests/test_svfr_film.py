@@ -1,8 +1,14 @@
 """A tiny model of the released layout restores whole films: references, people, cuts, identity."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -44,6 +50,34 @@ def two_people_and_a_cut(make_film, pictures):
     alone = [np.concatenate([p, np.full_like(p, 90)], axis=1) for p in pictures]
     height, width = side[0].shape[:2]
     return make_film(size=(width, height), count=32, pictures=side + alone)
+
+
+def real_pictures(path, size=360):
+    """The first 16 frames of a real clip, its middle, uint8 RGB [360, 360, 3]."""
+    pictures = []
+    for frame in islice(open_video(path).frames(), 16):
+        picture = frame.to_ndarray(format="rgb24")
+        side = min(picture.shape[:2])
+        top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+        square = np.ascontiguousarray(picture[top : top + side, left : left + side])
+        pictures.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+    return pictures
+
+
+def test_two_real_people_and_a_cut(folder, detector, make_film, clips, tmp_path):
+    """Side by side, then one of them alone: known again by the identity network or counted anew."""
+    one, two = real_pictures(clips / "clean_d10.mp4"), real_pictures(clips / "clean_d3.mp4")
+    beside = [np.concatenate(pair, axis=1) for pair in zip(one, two, strict=True)]
+    alone = [np.concatenate([np.full_like(p, 60), p], axis=1) for p in two]
+    source = make_film(size=(720, 360), count=32, pictures=beside + alone)
+    tools = tools_of(folder, detector)
+    result = restore(source, tmp_path / "o.mkv", RestoreOptions(), tools=lambda: tools)
+    assert [len(shot) for shot in result.survey.shots] == [16, 16]
+    first = {face["person"] for face in result.faces if face["shot"] == 0}
+    (again,) = {face["person"] for face in result.faces if face["shot"] == 1}
+    assert len(first) == 2
+    assert again in first
+    assert all(face["identity"] is not None for face in result.faces)
 
 
 @pytest.mark.parametrize("guard", ["warn", "blend"])
@@ -138,3 +172,19 @@ def test_fast_mode_restores_a_real_clip(folder, detector, clips, tmp_path):
         tools.restorer.forwards(face["last_frame"] - face["first_frame"] + 1)
         for face in result.faces
     )
+
+
+def test_ctrl_c_ends_the_workers_too(folder, example, tmp_path):
+    command = [sys.executable, "-m", "facerestore", "restore", str(example), "-m", str(folder)]
+    command += ["--device", "cpu,cpu", "-o", str(tmp_path / "o.mp4"), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if '"restoring"' in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - begin < 30
+    assert "interrupted" in err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []

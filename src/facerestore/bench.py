@@ -202,6 +202,9 @@ class Unchanged:
         self.lanes, self.has_identity = 1, False
         self.notes: list[str] = []
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def forwards(self, n_frames: int) -> int:
         """None at all."""
         return 0

@@ -68,6 +68,7 @@ class People:
         self.people: list[Person] = []
         self.numbers: dict[int, int] = {}
         self.coloured = self.holes = self.covered = False
+        self.told = len(tools.restorer.notes)  # of films before
         self.guard = chosen_guard(options, tools)
         areas = [float((path.side**2).sum()) for path in found.paths]
         self.star = int(np.argmax(areas)) if areas else -1  # whom a given picture shows
@@ -98,7 +99,7 @@ class People:
 
     def warnings(self) -> list[str]:
         """What the user should know of the faces restored so far."""
-        words = list(dict.fromkeys(self.tools.restorer.notes))
+        words = list(dict.fromkeys(self.tools.restorer.notes[self.told :]))
         if self.coloured:
             words.append("the film has colours already: those of the faces are replaced")
         if self.covered:
@@ -110,12 +111,13 @@ class People:
     def _unlike(self) -> list[str]:
         words = []
         done = "its strength is lowered there" if self.guard == "blend" else "look at it"
-        for index, number in self.numbers.items():
-            for first, last, least in low_likeness(self.people[number], index):
-                begin, end = first / self.found.rate, (last + 1) / self.found.rate
+        for number, person in enumerate(self.people):
+            low = {frame: v for (_, frame), v in person.likeness.items() if v < FLOOR}
+            if low:
+                worst = min(low, key=lambda frame: low[frame])
                 words.append(
-                    f"person {number} is unlike the source at {begin:.2f}-{end:.2f} s "
-                    f"(likeness {least:.2f}): {done}"
+                    f"person {number} is unlike the source in {len(low)} frames, most at "
+                    f"{worst / self.found.rate:.2f} s (likeness {low[worst]:.2f}): {done}"
                 )
         return words
 

@@ -22,7 +22,7 @@ from facerestore.clips import restored_faces
 from facerestore.errors import BadInputError
 from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
-from facerestore.people import People
+from facerestore.people import People, chosen_guard
 from facerestore.plan import look, plan_output, warnings_of
 from facerestore.record import Result, changed, write_sidecar
 from facerestore.video.layout import colour_format, with_chroma
@@ -58,6 +58,7 @@ def restore(
     film = open_video(Path(source))
     output = plan_output(film, output, options)
     loaded = tools() if tools else load_tools(options)
+    chosen_guard(options, loaded)  # looking takes long; what is impossible should be said before
     found = look(film, loaded.detector, options, listen)
     looked = time.monotonic()
     warnings = warnings_of(film, found, options, loaded)

@@ -112,23 +112,27 @@ def restore_all(
         reporter.note(f"model {loaded.model['name']}: {loaded.why}")
         return loaded
 
-    codes = []
-    for source, target in zip(inputs, targets, strict=True):
+    codes: list[int] = []
+    try:
+        for source, target in zip(inputs, targets, strict=True):
 
-        def job(source: Path = source, target: Path | None = target) -> int:
-            reporter.start(source)
-            if dry_run:
-                reporter.tell(
-                    source, plan(source, target, options, tools=tools, listen=reporter.step)
-                )
+            def job(source: Path = source, target: Path | None = target) -> int:
+                reporter.start(source)
+                if dry_run:
+                    reporter.tell(
+                        source, plan(source, target, options, tools=tools, listen=reporter.step)
+                    )
+                    return 0
+                result = restore(source, target, options, tools=tools, listen=reporter.step)
+                for text in result.warnings:
+                    reporter.warn(source, text)
+                reporter.finish(result)
                 return 0
-            result = restore(source, target, options, tools=tools, listen=reporter.step)
-            for text in result.warnings:
-                reporter.warn(source, text)
-            reporter.finish(result)
-            return 0
 
-        codes.append(guarded(job, source, reporter, verbose=verbose))
-        if codes[-1] == INTERRUPTED:
-            return INTERRUPTED
+            codes.append(guarded(job, source, reporter, verbose=verbose))
+            if codes[-1] == INTERRUPTED:
+                return INTERRUPTED
+    finally:
+        if tools.cache_info().currsize:
+            tools().restorer.close()
     return codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING, Any
 
 from facerestore.errors import ResourceError
-from facerestore.models.checkpoint import read_config
 from facerestore.models.sampling import film_forwards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.queues import Queue
-    from pathlib import Path
 
     from facerestore.frames import Bytes, FaceClip, Floats, Reference, Tasks
+    from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.svfr import SVFR
 
 _model: SVFR | None = None  # of this worker process
@@ -26,11 +25,19 @@ class Cards:
     """A restorer that spreads clips over devices; with a reference given they are independent.
 
     Each clip is computed by one device from the same seed, so the result does not depend on which.
+    load: makes the model on a device, in a process of its own (it must be picklable)
     """
 
-    def __init__(self, folder: Path, devices: list[str], **how: Any) -> None:
-        self.config, _ = read_config(folder)
-        self.mode, self.steps = how.get("mode", "exact"), how.get("steps")
+    def __init__(
+        self,
+        config: ModelConfig,
+        devices: list[str],
+        load: Callable[[str], SVFR],
+        *,
+        mode: str,
+        steps: int | None,
+    ) -> None:
+        self.config, self.mode, self.steps = config, mode, steps
         self.size, self.window, self.chunk = (
             self.config.size,
             self.config.window,
@@ -44,8 +51,14 @@ class Cards:
         for device in devices:
             queue.put(device)
         self.pool = ProcessPoolExecutor(
-            len(devices), mp_context=context, initializer=_start, initargs=(folder, queue, how)
+            len(devices), mp_context=context, initializer=_start, initargs=(load, queue)
         )
+
+    def close(self) -> None:
+        """End the workers, also in the middle of a clip."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for worker in active_children():
+            worker.terminate()
 
     def forwards(self, n_frames: int) -> int:
         """As the models do."""
@@ -84,14 +97,12 @@ class Cards:
             ) from None
 
 
-def _start(folder: Path, devices: Queue[str], how: dict[str, Any]) -> None:
+def _start(load: Callable[[str], SVFR], devices: Queue[str]) -> None:
     import signal
-
-    from facerestore.models.load import load_model
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     global _model
-    _model = load_model(folder, device=devices.get(), **how)
+    _model = load(devices.get())
 
 
 def _restore(

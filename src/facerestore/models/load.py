@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.models.cards import Cards
@@ -82,13 +83,19 @@ def restorer_for(
     folder: Path, *, device: str, mode: str, steps: int | None, max_vram: float | None
 ) -> Restorer:
     """A model on one device, or on several given as "cuda:0,cuda:1"; see `load_model`."""
-    schedule_for(read_config(folder)[0], mode=mode, steps=steps, reference=True)
+    config, _ = read_config(folder)
+    schedule_for(config, mode=mode, steps=steps, reference=True)  # refuses a wrong mode early
     if "," not in device:
         return load_model(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
     devices = [name.strip() for name in device.split(",") if name.strip()]
     for name in devices:
         choose_device(name)
-    return Cards(folder, devices, mode=mode, steps=steps, max_vram=max_vram)
+    load = partial(_on_device, folder, mode=mode, steps=steps, max_vram=max_vram)
+    return Cards(config, devices, load, mode=mode, steps=steps)
+
+
+def _on_device(folder: Path, device: str, **how: Any) -> SVFR:
+    return load_model(folder, device=device, **how)
 
 
 def load_networks(

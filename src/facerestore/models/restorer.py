@@ -33,6 +33,10 @@ class Restorer(Protocol):
     notes: list[str]
     has_identity: bool
 
+    def close(self) -> None:
+        """Give devices and processes back; the model is not used any more."""
+        ...
+
     def forwards(self, n_frames: int) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
         ...

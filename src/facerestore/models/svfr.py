@@ -88,6 +88,9 @@ class SVFR:
         self.has_identity = identity is not None
         self._latents: OrderedDict[bytes, Tensor] = OrderedDict()
 
+    def close(self) -> None:
+        """Nothing to give back but memory."""
+
     def forwards(self, n_frames: int) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
         return film_forwards(self.config, n_frames, mode=self.mode, steps=self.steps)
