@@ -143,6 +143,7 @@ def paste(
             face.source,
             options.tasks,
             holes=face.holes,
+            landmarks=face.landmarks,
             strength=options.strength * face.strength,
         )
         blend(frame, patch, face.matrix, to_coded=film.info.to_coded, field=face.field)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from facerestore.faces.paste import (
     LUMA_601,
+    lean_of,
     make_patch,
     match_colour,
     skin_mask,
@@ -71,7 +72,7 @@ def test_new_colours_stay_within_the_mask(seed):
 
 @pytest.mark.parametrize("wall", [0.1, 0.25, 1.0])
 def test_new_colours_end_at_the_edge_of_the_face(wall):
-    size, edge = 256, 60  # a face before a wall that reaches into the oval
+    size, edge = 256, 66  # a face before a wall that reaches into the oval
     scene = np.full((size, size, 3), 0.55, np.float32)
     flat = skin_mask(scene)
     scene[:, :edge] = wall
@@ -136,3 +137,19 @@ def test_black_and_white_stays_in_its_tint(tint, tasks):
 def test_colours_are_told_from_a_tint():
     assert tint_of(picture(0) / np.float32(255)) is None
     assert tint_of(np.full((8, 8, 3), (0.5, 0.4, 0.3), np.float32)) is not None
+
+
+@pytest.mark.parametrize("lean", [-0.3, 0.0, 0.3])
+def test_new_colours_lean_with_the_head(lean):
+    """On a picture of one brightness: wide at the eyes, narrow at the chin, along the head."""
+    axis = np.array([np.sin(lean), np.cos(lean)])
+    eyes, mouth = np.array([32.0, 28]) - 4 * axis, np.array([32.0, 28]) + 16 * axis
+    apart = np.array([8.0, 0.0])
+    points = np.stack([eyes - apart, eyes + apart, (eyes + mouth) / 2, mouth, mouth])
+    assert lean_of(points) == pytest.approx(lean)
+    mask = skin_mask(np.full((SIZE, SIZE, 3), 0.5, np.float32), points)
+    upper, lower = mask[: SIZE // 2], mask[SIZE // 2 + 8 :]
+    assert (upper > 0.5).sum(axis=1).max() > (lower > 0.5).sum(axis=1).max()
+    middles = [(np.arange(SIZE) * part).sum() / part.sum() for part in (upper, lower)]
+    shift = middles[1] - middles[0]
+    assert abs(shift) < 0.05 if lean == 0 else shift * np.sign(lean) > 0.5

@@ -17,7 +17,7 @@ from facerestore.frames import Patch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facerestore.frames import Bytes, Tasks
+    from facerestore.frames import Bytes, Floats, Tasks
 
     Picture = NDArray[np.float32]
 
@@ -28,8 +28,9 @@ MASK_RADII = (0.45, 0.44)  # where the weight reaches 0
 FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
 # New colours go to the middle of the face and, up to an oval around it, to what is about as bright.
-OVAL = ((0.5, 0.55), (0.38, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
+OVAL = ((0.5, 0.55), (0.36, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
 CORE = ((0.5, 0.55), (0.2, 0.28), 0.6, 2.2)
+TAPER = 0.55  # share of the width that is gone at the chin
 DARK, BRIGHT = (0.6, 0.9), (2.0, 1.6)  # luma over the face's: from no colour to full colour
 SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where holes are filled
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
@@ -45,9 +46,10 @@ def soft_mask(size: int) -> Picture:
     return _superellipse(size, MASK_CENTRE, MASK_RADII, FEATHER, ROUNDNESS)
 
 
-def skin_mask(picture: Picture) -> Picture:
+def skin_mask(picture: Picture, landmarks: Floats | None = None) -> Picture:
     """float32 [S, S], 0..1: where a face in [S, S, 3], 0..1, takes new colours.
 
+    landmarks: float64 [5, 2] in pixels of the picture, for the tilt of the head
     What is much darker or brighter than the face (hair, wall, collar) takes none, and a guided
     filter (He et al. 2010, equations 5, 6 and 8) lets the weights follow the edges of luma. Nowhere
     above `soft_mask`. It works at a quarter of the size, so noise does not reach it.
@@ -55,12 +57,19 @@ def skin_mask(picture: Picture) -> Picture:
     size = len(picture)
     small = max(size // 4, 1)
     guide = _resized(picture @ LUMA_601, small, cv2.INTER_AREA)
-    oval, core = _superellipse(small, *OVAL), _superellipse(small, *CORE)
+    lean = 0.0 if landmarks is None else lean_of(landmarks)
+    oval, core = _egg(small, *OVAL, lean=lean), _egg(small, *CORE, lean=lean)
     ratio = guide / np.float32(max(float(np.median(guide[core > 0.9])), 1e-3))
     alike = _rise(ratio, *DARK) * _rise(ratio, *BRIGHT)
     weight = np.asarray(oval * (core + (1 - core) * alike), np.float32)
     bent = _resized(_guided(weight, guide), size, cv2.INTER_LINEAR)
     return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+
+
+def lean_of(landmarks: Floats) -> float:
+    """By how many radians the line from eyes to mouth, of points [5, 2], leans to the right."""
+    right, down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
+    return float(np.arctan2(right, max(down, 1e-6)))
 
 
 def _resized(picture: Picture, size: int, interpolation: int) -> Picture:
@@ -83,6 +92,26 @@ def _guided(weight: Picture, guide: Picture) -> Picture:
     middle, level = mean(guide), mean(weight)
     slope = (mean(guide * weight) - middle * level) / (mean(guide**2) - middle**2 + GUIDE_FLOOR)
     return np.asarray(mean(slope) * guide + mean(level - slope * middle), np.float32)
+
+
+def _egg(
+    size: int,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    feather: float,
+    roundness: float,
+    *,
+    lean: float,
+) -> Picture:
+    """As `_superellipse`, but narrower towards the chin and leaning."""
+    axis = (np.arange(size) + 0.5) / size
+    right, down = axis[None, :] - centre[0], axis[:, None] - centre[1]
+    x = right * np.cos(lean) - down * np.sin(lean)
+    y = (right * np.sin(lean) + down * np.cos(lean)) / radii[1]
+    x = x / (radii[0] * (1 - TAPER * np.clip(y, 0, 1)))
+    radius = (np.abs(x) ** roundness + np.abs(y) ** roundness) ** (1 / roundness)
+    fall = np.clip((1 - radius) / feather, 0, 1)
+    return np.asarray((1 - np.cos(np.pi * fall)) / 2, np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -161,11 +190,13 @@ def make_patch(
     tasks: Tasks,
     *,
     holes: NDArray[np.bool_] | None = None,
+    landmarks: Floats | None = None,
     strength: float = 1.0,
 ) -> Patch:
     """What to blend for one face in one frame.
 
-    restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  strength: 0..1, scales all weights
+    restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  landmarks: float64 [5, 2], the
+    face's points in the crop;  strength: 0..1, scales all weights
     bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
     replaces the holes, grown and feathered, nearly up to the crop's border. Without color a black-
     and-white source stays so.
@@ -181,7 +212,7 @@ def make_patch(
     nothing = np.zeros_like(mask)
     inside = nothing if filled is None else filled * _superellipse(len(source), *SQUARE)
     luma = np.maximum(mask, inside) if tasks.bfr else inside
-    chroma = skin_mask(np.clip(new, 0, 1)) if tasks.color else luma
+    chroma = skin_mask(np.clip(new, 0, 1), landmarks) if tasks.color else luma
     return Patch(
         rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,
