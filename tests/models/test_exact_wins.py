@@ -10,7 +10,7 @@ from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import read_config
 from facerestore.models.device import Plan
 from facerestore.models.load import load_model
-from facerestore.models.network import hoisted, plain, stock
+from facerestore.models.network import cross_attentions, hoisted, plain, stock
 from facerestore.models.svfr import Conditions
 
 EXACT = 1e-5
@@ -133,3 +133,27 @@ def test_the_cost_of_a_clip_is_the_formula(tiny):
     restorer.restore(FaceClip(frames, 0), Tasks(bfr=True), Reference(draft[0]), seed=0)
     assert restorer.cost == restorer.forwards(11)
     assert config.window == 4
+
+
+def test_weights_in_sixteen_bits_without_autocast(tiny):
+    """As on a card: the weights themselves in bfloat16, latents and steps in float32."""
+    from facerestore.models.checkpoint import read_config
+    from facerestore.models.load import assemble, load_networks
+
+    config, _ = read_config(tiny)
+    cpu = torch.device("cpu")
+    networks = load_networks(tiny, config, cpu, torch.bfloat16)
+    networks["unet"] = networks["unet"].bfloat16()
+    networks["vae"] = networks["vae"].bfloat16()
+    restorer = assemble(config, networks, device=cpu, dtype=torch.bfloat16)
+    restorer.autocast, restorer.stored = False, torch.bfloat16
+    frames = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    points = np.array([[24.0, 28], [40, 28], [32, 36], [26, 46], [38, 46]])
+    reference = Reference(frames[0], points)
+    got = restorer.restore(FaceClip(frames, 0), Tasks(bfr=True), reference, seed=0)
+    exact = load_model(tiny, device="cpu")
+    exact.dtype = torch.float32
+    expected = exact.restore(FaceClip(frames, 0), Tasks(bfr=True), reference, seed=0)
+    assert np.abs(got.astype(int) - expected).mean() < 8
+    layer = next(iter(cross_attentions(networks["unet"])))
+    assert layer.processor.keys.dtype == torch.bfloat16

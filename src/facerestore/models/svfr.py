@@ -41,7 +41,7 @@ class Conditions:
 
     degraded: float32 [F, C, h, w], latents of the degraded frames
     known:    [1, C, h, w] latents of the reference, or None without one
-    tokens:   [1, N, D] identity tokens of the reference, or None
+    tokens:   [1, N, D] identity tokens of the reference, as the network takes them, or None
     gamma:    task vector
     """
 
@@ -80,6 +80,7 @@ class SVFR:
         self.network, self.codec, self.config, self.identity = network, codec, config, identity
         self.device, self.dtype, self.autocast = device, dtype, autocast
         self.exactness, self.mode, self.steps = exactness, mode, steps
+        self.stored = exactness if autocast else dtype  # what the network takes
         self.plan, *self.smaller = plans
         self.place = place
         self.notes: list[str] = []
@@ -172,7 +173,8 @@ class SVFR:
         tokens = None
         if self.identity is not None and reference.landmarks is not None:
             faces = self.identity.look([reference.image], [reference.landmarks])
-            tokens = self.identity.tokens(faces).to(self.exactness)
+            # converted here, once: the network keeps what it makes of this very tensor
+            tokens = self.identity.tokens(faces).to(self.stored)
         known = self._encoded(reference.image[None])
         return Conditions(degraded, known, tokens, tasks.vector)
 
@@ -262,7 +264,6 @@ class SVFR:
         tokens = conditions.tokens if count < len(batch) else None
         if not self.autocast:
             sample = sample.to(self.dtype)
-            tokens = None if tokens is None else tokens.to(self.dtype)
         mixed = self.autocast and self.dtype.itemsize == 2
         with torch.autocast(self.device.type, self.dtype, enabled=mixed):
             answer = self.network(sample, noise, tokens, count, gamma)
