@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Reference, Tasks
-from facerestore.models.checkpoint import models_folder, read_config
+from facerestore.models.checkpoint import SIZE_STEPS, models_folder, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from facerestore.models.svfr import SVFR
 
 CLIP_WINDOWS = 3
+WIDTH_STEP = 64  # channels of one attention head
 CEILING_SIDE = 4096  # of the matrices whose product shows what a card can do; half on a CPU
 KIB, MIB = 2**10, 2**20
 
@@ -93,6 +95,8 @@ def random_model(
     from facerestore.models.device import choose_device, choose_dtype
     from facerestore.models.load import assemble, weights_stay_float32
 
+    if size % SIZE_STEPS["vae"] or width % WIDTH_STEP or width < WIDTH_STEP:
+        raise UsageError(f"size {size} and width {width} must be multiples of 64")
     where = choose_device(device)
     dtype, config = choose_dtype(where), replace(RELEASED, size=size)
     stored = torch.float32 if weights_stay_float32(config, where) else dtype

@@ -66,7 +66,7 @@ def test_damaged_and_absent_files_are_named(recorded, tmp_path):
     with pytest.raises(ModelError, match=r"vae\.safetensors: not readable"):
         list(selfcheck(folder))
     (folder / "identity.json").unlink()
-    with pytest.raises(ModelError, match=r"identity\.json: not readable"):
+    with pytest.raises(ModelError, match=r"identity\.json: missing"):
         list(selfcheck(folder))
 
 
@@ -83,3 +83,33 @@ def test_one_corrupted_weight_fails_the_checks(recorded, tmp_path):
     failed = {check.case for check in parity.selfcheck(folder) if not check.passed}
     assert failed
     assert all(name.startswith("unet ") for name in failed)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cases", []),
+        ("identity", {}),
+        ("geometry", [1, 2]),
+        ("released_layout", None),
+        ("frame_prep", {"x": 3}),
+        ("arcface_r100_shapes", {"conv1.weight": "abc"}),
+    ],
+)
+def test_contents_of_another_kind_are_named(recorded, tmp_path, name, content):
+    folder = shutil.copytree(recorded, tmp_path / "copy", copy_function=shutil.copyfile)
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"{name}\.json: "):
+        list(selfcheck(folder))
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(ModelError, match="no such folder"):
+        list(selfcheck(tmp_path / "nothing"))
+
+
+def test_an_absent_case_is_told_before_anything_is_computed(recorded, tmp_path):
+    folder = shutil.copytree(recorded, tmp_path / "copy", copy_function=shutil.copyfile)
+    (folder / "short_clip.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"short_clip\.safetensors: missing"):
+        next(selfcheck(folder))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.errors import ModelError
+from facerestore.frames import TASK_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CONFIG_NAME = "facerestore.json"
+SIZE_STEPS = {"patch4": 16, "vae": 64}  # px; the UNets halve two and three times
 BUNDLED = Path(__file__).parent.parent / "assets" / "mini"
 SAFETENSORS = "diffusion_pytorch_model.safetensors"
 # Where each network's weights lie in a folder; those with a config.json beside it are diffusers'
@@ -75,8 +77,30 @@ class ModelConfig:
     chunk: int = 128
 
     def __post_init__(self) -> None:
-        if self.codec not in ("patch4", "vae"):
+        if self.codec not in SIZE_STEPS:
             raise ValueError(f"unknown codec '{self.codec}'")
+        wrong = [
+            name
+            for name, right in {
+                "tasks": isinstance(self.tasks, tuple) and set(self.tasks) <= set(TASK_NAMES),
+                "size": _whole(self.size, least=1) and self.size % SIZE_STEPS[self.codec] == 0,
+                "window": _whole(self.window, least=1),
+                "overlap": _whole(self.overlap, least=0) and self.overlap < self.window,
+                "steps": _whole(self.steps, least=1),
+                "first_steps": self.first_steps is None or _whole(self.first_steps, least=1),
+                "sigma_min": 0 < self.sigma_min < self.sigma_max,
+                "latent_scale": self.latent_scale > 0,
+                "tokens": len(self.tokens) == 2 and all(_whole(n, least=1) for n in self.tokens),
+                "chunk": _whole(self.chunk, least=1) and self.chunk > self.window,
+            }.items()
+            if not right
+        ]
+        if wrong:
+            raise ValueError(f"impossible value of {', '.join(wrong)}")
+
+
+def _whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and value >= least
 
 
 def models_folder() -> Path:
@@ -97,13 +121,15 @@ def find_model(name: str) -> Path:
         raise ModelError(
             "model svfr is not here; get it with: facerestore models pull svfr (or convert)"
         )
-    raise ModelError(f"{name}: neither a model (mini, svfr) nor a folder with {CONFIG_NAME}")
+    raise ModelError(f"'{name}': neither a model (mini, svfr) nor a folder with {CONFIG_NAME}")
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, dict[str, str]]:
     """The configuration and the sha256 of each file; raises ModelError if absent or damaged."""
     try:
         content: dict[str, Any] = json.loads((folder / CONFIG_NAME).read_text())
+        if not isinstance(content, dict) or not isinstance(content.get("tasks"), list):
+            raise ValueError("not a model's facts")
         if content.pop("format") != FORMAT:
             raise ModelError(f"{folder}: made for another version of facerestore")
         sums = content.pop("sha256")
@@ -142,6 +168,8 @@ def make_network(kind: str, config: Mapping[str, Any], *, width: int = 0) -> tor
 
     config: of diffusers, for "unet" and "vae";  width: of the identity tokens, for "tokens"
     """
+    from diffusers.utils import logging as diffusers_log
+
     from facerestore.models.identity import ArcFace, TokenProjection
 
     if kind == "arcface":
@@ -156,6 +184,7 @@ def make_network(kind: str, config: Mapping[str, Any], *, width: int = 0) -> tor
         from diffusers.models.unets.unet_spatio_temporal_condition import (
             UNetSpatioTemporalConditionModel as Kind,
         )
+    diffusers_log.set_verbosity_error()  # it warns of what is checked here, key by key
     return cast("torch.nn.Module", Kind.from_config(dict(config)))
 
 

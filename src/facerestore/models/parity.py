@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from facerestore.errors import ModelError
 from facerestore.models import released
 from facerestore.models.identity import MEAN_FACE, TEMPLATE, face_crop, similarity
 from facerestore.models.recorded import (
     Recorded,
     conditions_of,
     enlarged,
+    masked_pictures,
     recorded_identity,
     restorer_of,
     schedule_of,
@@ -74,6 +75,17 @@ def selfcheck(folder: Path, *, exactness: torch.dtype = torch.float32) -> Iterat
     Raises ModelError for files that are absent, damaged or of the wrong shape.
     """
     recorded = Recorded(folder)
+    try:
+        recorded.check_files()
+        yield from _checks(recorded, exactness)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{recorded.last}: not laid out as expected ({type(error).__name__}: {error}); "
+            "see docs/parity.md"
+        ) from error
+
+
+def _checks(recorded: Recorded, exactness: torch.dtype) -> Iterator[Check]:
     identity = recorded_identity(recorded, exactness)
     unet = recorded.network("unet", "unet", exactness)
     vae = recorded.network("vae", "vae", exactness)
@@ -141,7 +153,7 @@ def frame_checks(recorded: Recorded) -> Iterator[Check]:
     grey = released.grey(picture)
     yield _picture_check("resized_rgb", [picture], recorded)
     yield _picture_check("grey", [grey], recorded)
-    yield _picture_check("grey_masked", _masked(grey, tensors), recorded)
+    yield _picture_check("grey_masked", masked_pictures(grey, tensors), recorded)
     large = Image.fromarray(tensors["source2_u8"].numpy())
     shrunk = released.resized(np.asarray(large.resize((1024, 768), Image.Resampling.NEAREST)))
     expected = tensors["source2_1024x768_to_512_every4"]
@@ -158,22 +170,6 @@ def _picture_check(name: str, candidates: Iterable[np.ndarray], recorded: Record
     expected = recorded.tensors("frame_prep")[f"{name}_every4"]
     error = error_of(torch.from_numpy(got[::4, ::4].copy()), expected)
     return Check(f"frames {name}", max(error, 1.0), 0)
-
-
-def _masked(grey: np.ndarray, tensors: dict[str, Tensor]) -> Iterator[np.ndarray]:
-    """The grey picture with its hole: rows first to end are 255 in the mask, end to last 254.
-
-    The folder tells the rows only; the columns are those that its every-fourth pixels allow.
-    """
-    first, end, last = tensors["mask_rows"].tolist()
-    row = (first + end) // 8
-    changed = (tensors["grey_masked_every4"][row].numpy() != grey[4 * row, ::4]).any(axis=-1)
-    columns = np.flatnonzero(changed) * 4 if changed.any() else np.array([0, 0])
-    for left, right in product(range(4), range(4)):
-        hole = slice(max(columns[0] - left, 0), columns[-1] + right + 1)
-        mask = np.zeros(grey.shape[:2], np.uint8)
-        mask[first:end, hole], mask[end:last, hole] = released.HOLE, released.HOLE - 1
-        yield released.white_holes(grey, mask)
 
 
 def layout_checks(recorded: Recorded) -> Iterator[Check]:

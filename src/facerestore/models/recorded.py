@@ -6,12 +6,14 @@ import json
 import zlib
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from facerestore.errors import ModelError
+from facerestore.models import released
 from facerestore.models.checkpoint import ModelConfig, filled, make_network
 from facerestore.models.identity import Identity
 from facerestore.models.load import assemble
@@ -20,6 +22,7 @@ from facerestore.models.svfr import Conditions
 from facerestore.models.windows import released_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -27,27 +30,68 @@ if TYPE_CHECKING:
     from facerestore.models.svfr import SVFR
 
 
+FACTS = (
+    "arcface_r100_shapes",
+    "cases",
+    "frame_prep",
+    "geometry",
+    "identity",
+    "released_layout",
+    "scheduler_config",
+    "unet_config",
+    "vae_config",
+)
+TENSORS = (
+    "frame_prep",
+    "id_linear",
+    "identity",
+    "scheduler_tables",
+    "unet",
+    "unet_forward",
+    "vae",
+    "vae_forward",
+)
+
+
 class Recorded:
-    """A folder of recorded numbers; raises ModelError naming the file that is absent or broken."""
+    """A folder of recorded numbers; raises ModelError naming the file that is absent or broken.
+
+    last: the file that was read last
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.last = folder, folder
+        if not folder.is_dir():
+            raise ModelError(f"{folder}: no such folder; name one with recorded numbers")
+
+    def check_files(self) -> None:
+        """Look whether everything is there and readable, before anything is computed."""
+        for name in FACTS:
+            if not isinstance(self.facts(name), dict):
+                raise ModelError(f"{self.last}: does not hold named values; see docs/parity.md")
+        for name in (*TENSORS, *self.facts("cases")):
+            self.tensors(name)
 
     def facts(self, name: str) -> Any:
         """A JSON file."""
+        self.last = self.folder / f"{name}.json"
         try:
-            return json.loads((self.folder / f"{name}.json").read_text())
+            return json.loads(self.last.read_text())
+        except FileNotFoundError:
+            raise ModelError(f"{self.last}: missing; is the folder whole?") from None
         except (OSError, ValueError) as error:
-            raise ModelError(f"{self.folder / name}.json: not readable ({error})") from None
+            raise ModelError(f"{self.last}: not readable ({error})") from None
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """A safetensors file."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        path = self.folder / f"{name}.safetensors"
+        self.last = path = self.folder / f"{name}.safetensors"
         try:
             return load_file(path)
+        except FileNotFoundError:
+            raise ModelError(f"{path}: missing; is the folder whole?") from None
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: not readable ({str(error).splitlines()[0]})") from None
 
@@ -155,3 +199,19 @@ def enlarged(half: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 [F, H/2, W/2, 3] -> [F, 3, H, W] in [-1, 1], every pixel four times."""
     whole = half.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
     return whole.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
+
+
+def masked_pictures(grey: np.ndarray, tensors: dict[str, Tensor]) -> Iterator[np.ndarray]:
+    """The grey picture with its hole: rows first to end are 255 in the mask, end to last 254.
+
+    The folder tells the rows only; the columns are those that its every-fourth pixels allow.
+    """
+    first, end, last = tensors["mask_rows"].tolist()
+    row = (first + end) // 8
+    changed = (tensors["grey_masked_every4"][row].numpy() != grey[4 * row, ::4]).any(axis=-1)
+    columns = np.flatnonzero(changed) * 4 if changed.any() else np.array([0, 0])
+    for left, right in product(range(4), range(4)):
+        hole = slice(max(columns[0] - left, 0), columns[-1] + right + 1)
+        mask = np.zeros(grey.shape[:2], np.uint8)
+        mask[first:end, hole], mask[end:last, hole] = released.HOLE, released.HOLE - 1
+        yield released.white_holes(grey, mask)

@@ -75,13 +75,14 @@ TERMS = (
 
 @dataclass(frozen=True)
 class Installed:
-    """A model that is here: name, version, folder, size in bytes, licence."""
+    """A model that is here: name, version, folder, size in bytes, licence, and what is wrong."""
 
     name: str
     version: str
     folder: Path
     size_bytes: int
     licence: str
+    trouble: str = ""
 
 
 def installed() -> Iterator[Installed]:
@@ -90,7 +91,11 @@ def installed() -> Iterator[Installed]:
     others = sorted(home.iterdir()) if home.is_dir() else []
     for folder in [BUNDLED, *others]:
         if (folder / CONFIG_NAME).is_file():
-            config, sums = read_config(folder)
+            try:
+                config, sums = read_config(folder)
+            except ModelError as error:
+                yield Installed(folder.name, "", folder, 0, "", str(error))
+                continue
             size = sum((folder / name).stat().st_size for name in sums if (folder / name).exists())
             yield Installed(
                 "mini" if folder == BUNDLED else folder.name,
@@ -107,7 +112,7 @@ def remove(name: str) -> Path:
     if name == "mini":
         raise UsageError("mini is part of the program and stays")
     if Path(name).name != name or not (folder / CONFIG_NAME).is_file():
-        raise UsageError(f"{name}: no such model here; see: facerestore models list")
+        raise UsageError(f"'{name}': no such model here; see: facerestore models list")
     try:
         shutil.rmtree(folder)
     except OSError as error:
@@ -276,7 +281,9 @@ def _explanation(error: Exception) -> FaceRestoreError | None:
     if isinstance(error, OSError):
         if error.errno is None:  # "consistency check failed": the file came short
             return ModelError(OFFLINE)
-        return ResourceError(f"the models folder cannot be written ({error.strerror})")
+        return ResourceError(
+            f"{models_folder()}: cannot be written ({error.strerror}); FACERESTORE_MODELS names it"
+        )
     return None
 
 

@@ -1,0 +1,64 @@
+"""Model folders: what their facts may say."""
+
+import json
+import shutil
+
+import pytest
+
+from facerestore.errors import ModelError
+from facerestore.models.checkpoint import BUNDLED, CONFIG_NAME, read_config, verify
+from facerestore.models.zoo import installed, remove
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(BUNDLED, tmp_path / "models" / "copy")
+
+
+def test_the_bundled_model_is_whole():
+    assert verify(BUNDLED).name == "mini"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", "128"),
+        ("size", 100),
+        ("size", -64),
+        ("window", 0),
+        ("overlap", 8),
+        ("tasks", "bfr"),
+        ("tasks", ["paint"]),
+        ("steps", 0),
+        ("sigma_min", 200.0),
+        ("sigma_min", None),
+        ("tokens", [1]),
+        ("codec", "jpeg"),
+        ("chunk", 4),
+        ("surprise", 1),
+    ],
+)
+def test_impossible_facts_are_named(folder, name, value):
+    path = folder / CONFIG_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(ModelError, match=r"facerestore\.json: not readable"):
+        read_config(folder)
+
+
+@pytest.mark.parametrize("content", ["null", "{", "[]", "{}", ""])
+def test_no_facts_at_all(folder, content):
+    (folder / CONFIG_NAME).write_text(content)
+    with pytest.raises(ModelError, match=r"facerestore\.json: not readable"):
+        read_config(folder)
+
+
+def test_a_broken_folder_does_not_hide_the_others(folder, monkeypatch):
+    broken = shutil.copytree(folder, folder.parent / "aaa")
+    (broken / CONFIG_NAME).write_text("{")
+    monkeypatch.setenv("FACERESTORE_MODELS", str(folder.parent))
+    found = {model.name: model for model in installed()}
+    assert set(found) == {"mini", "aaa", "copy"}
+    assert "not readable" in found["aaa"].trouble
+    assert found["copy"].size_bytes > 30_000_000
+    remove("aaa")
+    assert not broken.exists()
