@@ -36,7 +36,7 @@ SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where 
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
-GREY = 5 / 255  # rms distance from the mean tint below which a picture has no colour
+GREY = 4 / 255  # rms distance from the mean tint below which a picture has no colour
 SPARSE = 4  # every fourth pixel tells the tint
 LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
