@@ -113,8 +113,14 @@ def test_each_frame_is_encoded_once(tiny):
     frames = rng.integers(0, 256, (8, 64, 64, 3), np.uint8)
     draft = restorer.restore(FaceClip(frames[:4], 0), Tasks(bfr=True), None, seed=0)
     restorer.restore(FaceClip(frames[:6], 0), Tasks(bfr=True), Reference(draft[0]), seed=0)
-    restorer.restore(FaceClip(frames[4:], 4), Tasks(bfr=True), Reference(draft[0]), seed=0)
+    last = FaceClip(frames[4:], 4)
+    got = restorer.restore(last, Tasks(bfr=True), Reference(draft[0]), seed=0)
     assert sum(seen) == 8 + 1  # every frame, and the reference
+    forgets = load_model(tiny, device="cpu")
+    for frame, kept in zip(frames, restorer._encoded(frames), strict=True):
+        assert (forgets._encoded(frame[None])[0] - kept).abs().max() <= EXACT
+    expected = forgets.restore(last, Tasks(bfr=True), Reference(draft[0]), seed=0)
+    assert np.abs(got.astype(int) - expected).max() <= 1
 
 
 def test_guidance_without_effect_costs_one_branch(restorer, conditions):
