@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -159,9 +159,7 @@ class SVFR:
             self.config, mode=self.mode, steps=self.steps, reference=reference is not None
         )
         noise = self._noise(conditions.degraded.shape, seed)
-        latents = noise
-        for latents in self.trajectory(conditions, noise, schedule, on_step):  # noqa: B007
-            pass
+        latents = deque(self.trajectory(conditions, noise, schedule, on_step), maxlen=1).pop()
         pixels = (self.codec.decode(latents, together=self.plan.decode_frames) + 1) * 127.5
         return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
