@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,9 +28,6 @@ from facerestore.cli_options import (
     Verbose,
 )
 from facerestore.running import guarded, restore_all, seconds_from
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="facerestore",

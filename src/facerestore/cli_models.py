@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facerestore.cli_options import Json, Verbose
 from facerestore.running import guarded
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="mini, svfr, or a model folder.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")
-]
 
 
 def run(job: Callable[[Reporter], int], *, as_json: bool = False, verbose: bool = False) -> None:

@@ -109,9 +109,14 @@ def _egg(
     x = right * np.cos(lean) - down * np.sin(lean)
     y = (right * np.sin(lean) + down * np.cos(lean)) / radii[1]
     x = x / (radii[0] * (1 - TAPER * np.clip(y, 0, 1)))
-    radius = (np.abs(x) ** roundness + np.abs(y) ** roundness) ** (1 / roundness)
+    return _falling(np.abs(x), np.abs(y), feather, roundness)
+
+
+def _falling(x: Floats, y: Floats, feather: float, roundness: float) -> Picture:
+    """1 inside the superellipse around 0 with radii 1, a cosine fall over `feather`, 0 outside."""
+    radius = (x**roundness + y**roundness) ** (1 / roundness)
     fall = np.clip((1 - radius) / feather, 0, 1)
-    return np.asarray((1 - np.cos(np.pi * fall)) / 2, np.float32)
+    return ((1 - np.cos(np.pi * fall)) / 2).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -126,9 +131,7 @@ def _superellipse(
     axis = (np.arange(size) + 0.5) / size
     x = np.abs(axis - centre[0])[None, :] / radii[0]
     y = np.abs(axis - centre[1])[:, None] / radii[1]
-    radius = (x**roundness + y**roundness) ** (1 / roundness)
-    fall = np.clip((1 - radius) / feather, 0, 1)
-    mask = ((1 - np.cos(np.pi * fall)) / 2).astype(np.float32)
+    mask = _falling(x, y, feather, roundness)
     mask.flags.writeable = False
     return mask
 

@@ -10,6 +10,7 @@ from facerestore.models.checkpoint import (
     BUNDLED,
     CONFIG_NAME,
     find_model,
+    kinds_of,
     load_network,
     models_folder,
     read_config,
@@ -109,12 +110,11 @@ def load_networks(
     # in float16 the VAE overflows (its own configuration says so)
     vae = dtype if dtype == torch.bfloat16 else torch.float32
     dtypes = {"unet": dtype, "vae": vae}
-    kinds = ("unet",) if config.codec == "patch4" else ("unet", "vae", "arcface", "tokens")
     return {
         kind: load_network(
             folder, kind, dtype=dtypes.get(kind, torch.float32), width=config.tokens[1]
         )
-        for kind in kinds
+        for kind in kinds_of(config)
     }
 
 
