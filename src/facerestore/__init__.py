@@ -7,17 +7,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facerestore.evaluation.evaluate import evaluate
+    from facerestore.evaluation.scores import Scores
     from facerestore.frames import Tasks
     from facerestore.options import RestoreOptions
     from facerestore.restore import Result, restore
 
 __version__ = version("facerestore")
-__all__ = ["RestoreOptions", "Result", "Tasks", "__version__", "restore"]
+__all__ = ["RestoreOptions", "Result", "Scores", "Tasks", "__version__", "evaluate", "restore"]
 
 _HOME = {
     "RestoreOptions": "facerestore.options",
     "Result": "facerestore.restore",
+    "Scores": "facerestore.evaluation.scores",
     "Tasks": "facerestore.frames",
+    "evaluate": "facerestore.evaluation.evaluate",
     "restore": "facerestore.restore",
 }
 

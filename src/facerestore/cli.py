@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerestore import cli_models
+from facerestore import cli_evaluate, cli_models
 from facerestore.cli_options import (
     Device,
     End,
@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_models.app, name="models")
+app.command()(cli_evaluate.evaluate)
 
 
 @app.command()

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from facerestore.console_grid import Grid, draw_grid
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -50,6 +52,9 @@ class Reporter(Protocol):
 
     def row(self, facts: dict[str, Any], *, first: bool) -> None:
         """One line of a long table."""
+
+    def grid(self, rows: list[dict[str, Any]], mean: dict[str, Any], look: Grid) -> None:
+        """Facts of films, one row each, and their mean."""
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -94,6 +99,9 @@ class QuietReporter:
         if first:
             _line(facts, wide)
         _line((f"{v:.3g}" if isinstance(v, float) else words(v) for v in facts.values()), wide)
+
+    def grid(self, rows: list[dict[str, Any]], mean: dict[str, Any], look: Grid) -> None:
+        draw_grid([*rows, mean] if len(rows) > 1 else rows, look)
 
     def close(self) -> None:
         pass
@@ -223,6 +231,11 @@ class JsonReporter(QuietReporter):
 
     def row(self, facts: dict[str, Any], *, first: bool) -> None:
         self._say("row", **facts)
+
+    def grid(self, rows: list[dict[str, Any]], mean: dict[str, Any], look: Grid) -> None:
+        for row in rows:
+            self._say("scores", **row)
+        self._say("mean", **mean)
 
 
 def _line(cells: Iterable[str], wide: list[int]) -> None:

@@ -1,0 +1,43 @@
+"""Many films in one table: a row each, a column for each number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+PIPE_WIDTH = 160  # letters; in a file no number may be cut off
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How rows of facts are shown.
+
+    title:   the fact that names a row;  columns: fact -> heading, format of its value
+    parts:   prefix of facts -> name of the line they make below the row; "" = the row itself
+    """
+
+    title: str
+    columns: dict[str, tuple[str, str]]
+    parts: dict[str, str]
+
+
+def draw_grid(rows: list[dict[str, Any]], look: Grid) -> None:
+    """Rows with a line for each part that they have, on stdout; columns without a value are out."""
+    names = [name for name in look.columns if any(row.get(name) is not None for row in rows)]
+    drawn = Table("", *(look.columns[name][0] for name in names), box=SIMPLE_HEAD, pad_edge=False)
+    for column in drawn.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for row in rows:
+        for prefix, part in look.parts.items():
+            values = [row.get(prefix + name) for name in names]
+            formats = [look.columns[name][1] for name in names]
+            cells = ["-" if v is None else f"{v:{f}}" for v, f in zip(values, formats, strict=True)]
+            if any(value is not None for value in values) or not part:
+                drawn.add_row(escape(part or str(row[look.title])), *cells)
+    console = Console()
+    console.print(drawn, width=None if console.is_terminal else PIPE_WIDTH)

@@ -1,0 +1,139 @@
+"""Measures by networks whose weights may not be here: ArcFace (IDS, VIDD) and LPIPS.
+
+Nothing is downloaded; what is missing is said, with where to get it.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from facerestore.errors import ModelError
+from facerestore.evaluation.meters import Neighbours, mean
+from facerestore.models.checkpoint import WEIGHTS, load_network, read_config, sha256
+from facerestore.models.zoo import installed
+
+if TYPE_CHECKING:
+    import torch
+
+    from facerestore.evaluation.meters import Numbers
+    from facerestore.evaluation.views import View
+    from facerestore.frames import Bytes, Floats
+    from facerestore.models.identity import ArcFace, TokenProjection
+    from facerestore.models.identity import Identity as IdentityNetwork
+
+LEAST_SIDE = 64  # px, below that nothing is left after AlexNet's poolings
+ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's
+NO_IDENTITY = (
+    "IDS and VIDD are not measured: they need a model with an identity network; "
+    "get one with: facerestore models pull svfr (or convert)"
+)
+NO_TORCHMETRICS = "LPIPS is not measured: it needs torchmetrics; pip install 'facerestore[metrics]'"
+
+
+def load_identity(device: torch.device) -> IdentityNetwork | None:
+    """ArcFace of the first installed model that has it, None without; raises ModelError if broken.
+
+    Where models are looked for: `models_folder`.
+    """
+    import torch
+
+    for model in installed():
+        if model.trouble or not (model.folder / WEIGHTS["arcface"]).is_file():
+            continue
+        from facerestore.models.identity import Identity
+
+        config, sums = read_config(model.folder)
+        networks = {}
+        for kind in ("arcface", "tokens"):
+            path = model.folder / WEIGHTS[kind]
+            if sha256(path) != sums.get(WEIGHTS[kind]):
+                raise ModelError(f"{path}: damaged; install the model again")
+            networks[kind] = load_network(
+                model.folder, kind, dtype=torch.float32, width=config.tokens[1]
+            )
+        return Identity(
+            cast("ArcFace", networks["arcface"]), cast("TokenProjection", networks["tokens"])
+        ).to(device)
+    return None
+
+
+def load_perceptual(device: torch.device) -> tuple[Any, str]:
+    """LPIPS with AlexNet (torchmetrics), or None and the sentence why not.
+
+    Raises ModelError where the weights are here but broken.
+    """
+    import torch
+
+    if find_spec("torchmetrics") is None:
+        return None, NO_TORCHMETRICS
+    # where torchvision looks for it, and would download it to
+    path = Path(torch.hub.get_dir(), "checkpoints", os.path.basename(ALEXNET))
+    if not path.is_file():
+        return None, f"LPIPS is not measured: put AlexNet's weights, {ALEXNET}, into {path.parent}"
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    try:
+        network = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
+    except Exception as error:  # damaged pickles raise anything
+        raise ModelError(f"{path}: not AlexNet's weights; delete it and fetch {ALEXNET}") from error
+    return network.to(device).eval(), ""
+
+
+class Identity:
+    """IDS, the likeness of each face to the true one, and VIDD, its steadiness in time."""
+
+    def __init__(self, network: IdentityNetwork) -> None:
+        self.network = network
+        self.likeness: list[float] = []
+        self.steps: list[Floats] = []  # [2] each: of `out` and of `ref`
+        self.neighbours: Neighbours[Floats] = Neighbours()
+
+    def push(self, view: View) -> None:
+        assert view.landmarks is not None
+        faces = self.network.look([view.out, view.ref], [view.landmarks] * 2)
+        vectors = self.network.vectors(faces).double().cpu().numpy()  # [2, 512]
+        self.likeness.append(float(vectors[0] @ vectors[1]))
+        before = self.neighbours.swap(view, vectors)
+        if before is not None:
+            self.steps.append(np.linalg.norm(vectors - before, axis=1))
+
+    def results(self) -> Numbers:
+        steps = np.array(self.steps).reshape(-1, 2)
+        return {
+            "ids": mean(self.likeness),
+            "vidd": mean(steps[:, 0]),
+            "ref_vidd": mean(steps[:, 1]),
+        }
+
+
+class Perceptual:
+    """LPIPS of views of at least 64 x 64 pixels."""
+
+    def __init__(self, network: Any, device: torch.device) -> None:
+        self.network, self.device = network, device
+        self.values: list[float] = []
+
+    def push(self, view: View) -> None:
+        import torch
+
+        if min(view.out.shape[:2]) < LEAST_SIDE:
+            return
+        with torch.inference_mode():
+            value = self.network(self._tensor(view.out), self._tensor(view.ref))
+        self.network.reset()
+        self.values.append(float(value))
+
+    def _tensor(self, picture: Bytes) -> torch.Tensor:
+        """float32 [1, 3, H, W], 0..1."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(picture)).to(self.device)
+        return pixels.permute(2, 0, 1)[None].float() / 255
+
+    def results(self) -> Numbers:
+        return {"lpips": mean(self.values)}
