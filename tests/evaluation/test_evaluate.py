@@ -170,6 +170,13 @@ def test_missing_weights_are_told_and_nothing_is_downloaded(bare):
     assert not (bare / "torch").exists()
 
 
+def test_lpips_without_torchmetrics_names_the_extra(monkeypatch):
+    monkeypatch.setattr("facerestore.evaluation.networks.find_spec", lambda name: None)
+    network, why = load_perceptual(CPU)
+    assert network is None
+    assert "facerestore[metrics]" in why
+
+
 def test_lpips_is_that_of_torchmetrics(bare, dim):
     from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
     from torchvision.models import alexnet
