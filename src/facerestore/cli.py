@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerestore import cli_evaluate, cli_models
+from facerestore import cli_evaluate, cli_models, cli_train
 from facerestore.cli_options import (
     Device,
     End,
@@ -40,6 +40,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_models.app, name="models")
+app.add_typer(cli_train.app, name="train")
+app.command()(cli_train.degrade)
 app.command()(cli_evaluate.evaluate)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from diffusers.models.unets.unet_spatio_temporal_condition import (
         UNetSpatioTemporalConditionModel,
@@ -19,28 +19,36 @@ if TYPE_CHECKING:
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def make_mini_unet(channels: int) -> UNetSpatioTemporalConditionModel:
+HEAD_WIDTH = 64  # channels an attention head, as in Stable Video Diffusion
+
+
+def make_mini_unet(
+    channels: int, widths: Sequence[int] = (64, 128, 192)
+) -> UNetSpatioTemporalConditionModel:
     """A freshly initialised network for latents of `channels` channels; it predicts zero.
 
+    widths: channels of each level, multiples of 32, two levels or more
     Input [B, F, 3 * channels, h, w] (noisy, degraded, reference), output [B, F, channels, h, w].
     """
     from diffusers.models.unets.unet_spatio_temporal_condition import (
         UNetSpatioTemporalConditionModel,
     )
 
+    upper = len(widths) - 1
     unet = UNetSpatioTemporalConditionModel(
         sample_size=64,
         in_channels=3 * channels,
         out_channels=channels,
-        down_block_types=("DownBlockSpatioTemporal",) * 2 + ("CrossAttnDownBlockSpatioTemporal",),
-        up_block_types=("CrossAttnUpBlockSpatioTemporal",) + ("UpBlockSpatioTemporal",) * 2,
-        block_out_channels=(64, 128, 192),
+        down_block_types=("DownBlockSpatioTemporal",) * upper
+        + ("CrossAttnDownBlockSpatioTemporal",),
+        up_block_types=("CrossAttnUpBlockSpatioTemporal",) + ("UpBlockSpatioTemporal",) * upper,
+        block_out_channels=tuple(widths),
         addition_time_embed_dim=32,
         projection_class_embeddings_input_dim=96,
         layers_per_block=1,
         cross_attention_dim=32,
         transformer_layers_per_block=1,
-        num_attention_heads=(1, 2, 3),
+        num_attention_heads=tuple(max(1, width // HEAD_WIDTH) for width in widths),
         num_frames=8,
     )
     for parameter in unet.conv_out.parameters():

@@ -1,12 +1,18 @@
-"""Training clips from still portraits: pictures from tar files, moved by synthetic motion.
+"""Training samples: tar files of aligned pictures or clips -> examples of good and bad clips.
 
-A portrait is an aligned square crop (the 512-px template of facexlib's FaceRestoreHelper scaled to
-the picture's size). A clip is that picture under smooth camera and head-like motion and drifting
-light: never the same twice.
+A tar file is read as WebDataset shards are: members of one name before the first dot belong
+together. A sample is one picture (`a.jpg`) or the frames of a clip (`a.0000.jpg`, `a.0001.jpg`,
+...), with `a.json` beside them where landmarks are known. Pictures are square crops like those of
+`restore` (the 512-px template of facexlib's FaceRestoreHelper, scaled). `prepare` makes such
+files.
+
+Everything drawn for example number n comes from (seed, n): the order of loading, the number of
+workers and a restart do not matter.
 """
 
 from __future__ import annotations
 
+import json
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,146 +21,200 @@ import cv2
 import numpy as np
 
 from facerestore.errors import BadInputError
-from facerestore.frames import Tasks
+from facerestore.frames import TASK_NAMES, Tasks
+from facerestore.training.damage import draw_stock
 from facerestore.training.degrade import degrade
+from facerestore.training.motion import TEMPLATE_POINTS, moving_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from facerestore.frames import Bytes, Floats
 
-    from facerestore.frames import Bytes
-
-PORTRAIT_SIZE = 256
-MIXES = (
-    "bfr",
-    "color",
-    "inpaint",
-    "bfr,color",
-    "bfr,inpaint",
-    "color,inpaint",
-    "bfr,color,inpaint",
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+MIXES = tuple(
+    ",".join(name for bit, name in enumerate(TASK_NAMES) if number >> bit & 1)
+    for number in range(1, 2 ** len(TASK_NAMES))
 )
-MIX_WEIGHTS = (0.36, 0.07, 0.07, 0.2, 0.12, 0.06, 0.12)  # what films need most is drawn most
-REFERENCE_DROPOUT = 0.5  # SVFR paper section 4.3
-MOUTH, EYES = (0.5, 0.725), ((0.377, 0.469), (0.623, 0.469))  # template, fractions of the side
+REFERENCE_BLUR = (0.3, 1.2)  # px; when restoring, the reference is the model's own, softer frame
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture or clip of a tar file.
+
+    members: byte ranges (offset, length) of the frames' files;  facts: what its JSON says
+    """
+
+    tar: Path
+    key: str
+    members: tuple[tuple[int, int], ...]
+    facts: Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Example:
     """One training clip.
 
-    clean, bad: uint8 RGB [F, S, S, 3];  reference: uint8 RGB [S, S, 3] or None;  tasks: the mix
+    target, bad: uint8 RGB [F, S, S, 3], what to give back and what is shown
+    other:       a second degradation of the same clip and tasks with the same target, or None
+    reference:   uint8 RGB [S, S, 3] or None;  tasks: the mix
+    landmarks:   float64 [F, K, 2], fractions of the side, NaN where unknown
+    reference_landmarks: float64 [5, 2], the same of the reference
     """
 
-    clean: Bytes
+    target: Bytes
     bad: Bytes
+    other: Bytes | None
     reference: Bytes | None
     tasks: Tasks
+    landmarks: Floats
+    reference_landmarks: Floats
 
 
-def load_portraits(tars: Sequence[Path]) -> Bytes:
-    """uint8 RGB [N, 256, 256, 3] from the pictures in the tar files, in name order."""
-    return np.stack([_square(data) for tar in tars for data in _pictures(tar)])
+@dataclass(frozen=True)
+class Drawing:
+    """How examples are drawn.
 
-
-def _pictures(path: Path) -> Iterator[bytes]:
-    with tarfile.open(path) as tar:
-        for member in sorted(tar.getmembers(), key=lambda m: m.name):
-            content = tar.extractfile(member)
-            if content and member.name.endswith((".jpg", ".png")):
-                yield content.read()
-
-
-def _square(data: bytes) -> Bytes:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise BadInputError("a portrait archive holds a picture that cannot be read")
-    size = (PORTRAIT_SIZE, PORTRAIT_SIZE)
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def moving_clip(
-    portrait: Bytes, *, n_frames: int, size: int, rng: np.random.Generator, zoom: float = 1.0
-) -> Bytes:
-    """uint8 RGB [F, S, S, 3]: the portrait [P, P, 3] under smooth synthetic motion.
-
-    zoom: 1 shows the whole crop; above 1 a random part of it, enlarged by this factor
+    size, frames: of the clips;  zoomed: share that shows a part of the face at twice the detail
+    mixes:    weight of each mix of tasks ("bfr,color": 0.2)
+    reference_dropout: share of examples without a reference (SVFR paper section 4.3: 0.5)
+    pairs:    whether a second degradation is wanted;  points: landmarks a face
     """
-    time = np.linspace(0, 1, n_frames) * rng.uniform(0.02, 0.25) * n_frames
-    grid = _grid(size, len(portrait), zoom, rng)
-    fields = [_warp_field(size, rng) for _ in range(3)]
-    phases = rng.uniform(0, 2 * np.pi, 8)
-    light = 1 + rng.uniform(0, 0.06) * np.sin(2 * np.pi * time * 0.5 + phases[7])
-    pose = _pose(rng)
+
+    size: int
+    frames: int
+    zoomed: float
+    mixes: Mapping[str, float]
+    reference_dropout: float
+    pairs: bool
+    points: int
+
+
+def read_samples(tars: Sequence[Path]) -> list[Sample]:
+    """The samples of tar files in name order; raises BadInputError for files without any."""
+    found = [sample for tar in tars for sample in _index(tar)]
+    if not found:
+        names = ", ".join(str(tar) for tar in tars) or "no file"
+        raise BadInputError(f"{names}: no pictures to train on; make some with: train prepare")
+    return found
+
+
+def _index(path: Path) -> list[Sample]:
+    pictures: dict[str, list[tuple[str, int, int]]] = {}
+    facts: dict[str, Mapping[str, object]] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:  # not compressed: frames are read by their offset
+            for member in tar:
+                key, _, ending = member.name.partition(".")
+                if member.name.lower().endswith(PICTURES):
+                    entry = (ending, member.offset_data, member.size)
+                    pictures.setdefault(key, []).append(entry)
+                elif ending == "json" and (content := tar.extractfile(member)):
+                    facts[key] = json.loads(content.read())
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise BadInputError(f"{path}: not a readable tar file ({error})") from None
+    return [
+        Sample(path, key, tuple((o, n) for _, o, n in sorted(entries)), facts.get(key, {}))
+        for key, entries in sorted(pictures.items())
+    ]
+
+
+def read_frames(sample: Sample, size: int, numbers: Sequence[int]) -> Bytes:
+    """uint8 RGB [F, S, S, 3] of these frames; raises BadInputError for what is no picture."""
     frames = []
-    for t, gain in zip(time, light, strict=True):
-        xy = _move(grid, pose(t), len(portrait))
-        for field, phase in zip(fields, phases, strict=False):
-            xy = xy + field * np.sin(2 * np.pi * t + phase) * len(portrait)
-        x, y = xy[..., 0].astype(np.float32), xy[..., 1].astype(np.float32)
-        picture = cv2.remap(portrait, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        frames.append(np.clip(picture * gain + 0.5, 0, 255).astype(np.uint8))
-    clip = np.stack(frames)
-    return clip[:, :, ::-1] if rng.random() < 0.5 else clip
+    with sample.tar.open("rb") as file:
+        for number in numbers:
+            offset, length = sample.members[number]
+            file.seek(offset)
+            data = np.frombuffer(file.read(length), np.uint8)
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            if picture is None:
+                raise BadInputError(f"{sample.tar}: {sample.key} is not a readable picture")
+            larger = len(picture) > size
+            how = cv2.INTER_AREA if larger else cv2.INTER_CUBIC
+            picture = cv2.resize(picture, (size, size), interpolation=how)
+            frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    return np.stack(frames).astype(np.uint8, copy=False)
 
 
-def _grid(size: int, portrait: int, zoom: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """float64 [S, S, 2]: where in the portrait each output pixel looks, before motion."""
-    side = portrait / zoom
-    corner = rng.uniform(0, portrait - side, 2)
-    axis = (np.arange(size) + 0.5) / size * side - 0.5
-    return np.stack(np.meshgrid(axis + corner[0], axis + corner[1]), axis=-1)
+def clean_clip(
+    sample: Sample, n_frames: int, drawing: Drawing, rng: np.random.Generator, *, full: int
+) -> tuple[Bytes, Floats]:
+    """uint8 RGB [n, S, S, 3] and landmarks [n, K, 2] in fractions of the side.
 
-
-def _pose(rng: np.random.Generator):
-    """A function of time giving (angle, scale, shift x, shift y), slow and smooth."""
-    base = np.array([rng.normal(0, 0.12), rng.normal(1.0, 0.06), *rng.normal(0, 0.025, 2)])
-    sway = np.array([0.05, 0.025, 0.03, 0.03]) * rng.uniform(0, 1, 4)
-    rate, phase = rng.uniform(0.2, 1, 4), rng.uniform(0, 2 * np.pi, 4)
-    return lambda t: base + sway * np.sin(2 * np.pi * rate * t + phase)
-
-
-def _move(grid: NDArray[np.float64], pose: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    angle, scale, dx, dy = pose
-    c, s = np.cos(angle) * scale, np.sin(angle) * scale
-    centred = grid - side / 2
-    return centred @ np.array([[c, s], [-s, c]]) + side / 2 + np.array([dx, dy]) * side
-
-
-def _warp_field(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """float64 [S, S, 2], fractions of the side: a soft bend, and mouth or eyes that move."""
-    coarse = rng.normal(0, 0.006, (4, 4, 2))
-    field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float64)
-    spots = (MOUTH,) if rng.random() < 0.6 else EYES
-    axis = (np.arange(size) + 0.5) / size
-    for x, y in spots:
-        bump = (
-            np.exp(-(((axis - x) / 0.09) ** 2))[None, :]
-            * np.exp(-(((axis - y) / 0.05) ** 2))[:, None]
+    full: px of the crop's side when it is not zoomed
+    """
+    zoom = full / drawing.size if rng.random() < drawing.zoomed else 1.0
+    if len(sample.members) == 1:
+        picture = read_frames(sample, full, [0])[0]
+        points = _landmarks(sample, 1, drawing.points)[0]
+        if np.isnan(points).all() and drawing.points == len(TEMPLATE_POINTS):
+            points = TEMPLATE_POINTS
+        return moving_clip(
+            picture, n_frames=n_frames, size=drawing.size, rng=rng, zoom=zoom, points=points
         )
-        field[..., 1] += bump * (axis - y)[:, None] * rng.uniform(0, 0.5)
-    return field
+    numbers = _walk(len(sample.members), n_frames, rng)
+    side = round(drawing.size * zoom)
+    frames = read_frames(sample, side, numbers)
+    points = _landmarks(sample, len(sample.members), drawing.points)[numbers]
+    left, top = rng.integers(0, side - drawing.size + 1, 2)
+    frames = frames[:, top : top + drawing.size, left : left + drawing.size]
+    return frames, (points * side - (left, top)) / drawing.size
 
 
-def example(
-    portraits: Bytes, *, n_frames: int, size: int, rng: np.random.Generator, zoomed: float
+def _walk(total: int, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Frame numbers of a stretch of a clip, there and back again where it is too short."""
+    around = list(range(total)) + list(range(total - 2, 0, -1))
+    start = int(rng.integers(0, max(1, total - wanted + 1)))
+    return [around[(start + i) % len(around)] for i in range(wanted)]
+
+
+def _landmarks(sample: Sample, frames: int, points: int) -> Floats:
+    known = np.asarray(sample.facts.get("landmarks", ()), np.float64)
+    if known.shape == (frames, points, 2):
+        return known
+    return np.full((frames, points, 2), np.nan)
+
+
+def draw_example(
+    samples: Sequence[Sample], drawing: Drawing, rng: np.random.Generator, *, full: int
 ) -> Example:
-    """Draw one training example; a `zoomed` share shows a part of the crop at its full detail."""
-    portrait = portraits[int(rng.integers(len(portraits)))]
-    zoom = PORTRAIT_SIZE / size if rng.random() < zoomed else 1.0
-    clean = moving_clip(portrait, n_frames=n_frames + 1, size=size, rng=rng, zoom=zoom)
-    order = rng.permutation(n_frames + 1)
-    reference = None if rng.random() < REFERENCE_DROPOUT else _soften(clean[order[0]], rng)
-    clip = clean[:n_frames]
-    tasks = Tasks.parse(str(rng.choice(MIXES, p=MIX_WEIGHTS)))
-    return Example(clip, degrade(clip, tasks, rng)[0], reference, tasks)
+    """Draw one training example; see `clean_clip` for `full`."""
+    sample = samples[int(rng.integers(len(samples)))]
+    n = drawing.frames
+    clean, landmarks = clean_clip(sample, n + 1, drawing, rng, full=full)
+    order = rng.permutation(n + 1)
+    weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
+    tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))
+    reference = None
+    if rng.random() >= drawing.reference_dropout:
+        reference = _soften(clean[order[0]], rng)
+    stock = draw_stock(rng)  # part of the target, so both degradations share it
+    first = degrade(clean[:n], tasks, rng, stock=stock)
+    other = degrade(clean[:n], tasks, rng, stock=stock).bad if drawing.pairs else None
+    return Example(
+        first.target,
+        first.bad,
+        other,
+        reference,
+        tasks,
+        landmarks[:n],
+        five_points(landmarks[order[0]]),
+    )
+
+
+def five_points(points: Floats) -> Floats:
+    """Eyes, nose tip and mouth corners [5, 2] of 5 or of 68 landmarks (the iBUG 300-W order)."""
+    if len(points) == 5:
+        return points
+    eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+    return np.stack([*eyes, points[30], points[48], points[54]])
 
 
 def _soften(reference: Bytes, rng: np.random.Generator) -> Bytes:
     """Half of the time slightly blurred: when restoring, the reference is the model's own frame."""
     if rng.random() < 0.5:
         return reference
-    return np.asarray(cv2.GaussianBlur(reference, (0, 0), rng.uniform(0.3, 1.2)), np.uint8)
+    return np.asarray(cv2.GaussianBlur(reference, (0, 0), rng.uniform(*REFERENCE_BLUR)), np.uint8)

@@ -11,6 +11,8 @@ from facerestore.models.codec import PatchCodec
 from facerestore.models.network import make_mini_unet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diffusers.models.unets.unet_spatio_temporal_condition import (
         UNetSpatioTemporalConditionModel,
     )
@@ -23,9 +25,12 @@ OFFSET = 4.0  # of the last norm's channels, in standard deviations: see `keep_a
 
 
 @torch.no_grad()
-def fresh_unet() -> UNetSpatioTemporalConditionModel:
-    """The mini network with weights to begin training with; it predicts zero."""
-    unet = make_mini_unet(CODEC.channels)
+def fresh_unet(widths: Sequence[int]) -> UNetSpatioTemporalConditionModel:
+    """A small network with weights to begin training with; it predicts zero.
+
+    widths: channels of each level, see `make_mini_unet`
+    """
+    unet = make_mini_unet(CODEC.channels, widths)
     unet.conv_in.weight[:, : CODEC.channels] *= NOISE_SHRINK
     keep_amplitude(unet, torch.ones(unet.conv_norm_out.num_channels))
     return unet

@@ -1,289 +1,297 @@
-"""Train the small model: the EDM noise loss on synthetic clips, in one plain loop.
+"""The trainer: one loop for the small model on a CPU and the full one on many cards.
 
-    python -m facerestore.training.train PORTRAITS_FOLDER WORK_FOLDER --minutes 100
-
-Kills are harmless: WORK_FOLDER/state.pt is written every few minutes and taken up again.
-`--export FOLDER` writes the averaged weights of WORK_FOLDER as a model folder and trains nothing.
+A run lives in its work folder:
+    state.pt      everything that is needed to go on, replaced every few minutes
+    model/        the averaged weights as a model folder: `restore -m WORK/model`
+    log.jsonl     one line every LOG_STEPS steps, and one for each validation
+    tensorboard/  the same as curves;  samples/  pictures of held-out clips
+Every draw comes from the seed and the step, so a run that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import json
 import os
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
-from facerestore.frames import TASK_NAMES
-from facerestore.models.checkpoint import ModelConfig, save_model
-from facerestore.models.network import make_mini_unet
-from facerestore.models.sampling import scalings
-from facerestore.training.data import Example, example, load_portraits
-from facerestore.training.fresh import CODEC, folded, fresh_unet, whitening
+from facerestore.errors import BadInputError, ModelError, UsageError
+from facerestore.models.load import assemble
+from facerestore.training.data import Drawing, draw_example, read_samples
+from facerestore.training.log import Clock, Log
+from facerestore.training.networks import finished, start, write_model
+from facerestore.training.objective import Batch, collate, draw_sigma
+from facerestore.training.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from torch import Tensor
+    from accelerate import Accelerator
+    from torch import nn
 
-    from facerestore.frames import Bytes
+    from facerestore.training.config import TrainConfig
+    from facerestore.training.data import Sample
+    from facerestore.training.objective import Objective
 
-RESIDUAL_SCALE = 2.5  # brings (clean - degraded), in [-1, 1] pixel units, near unit variance
-SIGMA_MIN, SIGMA_MAX = 2.0, 100.0
-# What one-step sampling sees is nearly all that is trained. At lower noise the network would spend
-# most of its few channels on carrying the noise through; a first run that did so hardly restored.
-HIGH_SHARE = 0.93
-LOW_WEIGHT = 0.1
-RELATIVE_FLOOR = 0.006  # of the mean squared residual, in scaled units
-TOKENS, TOKEN_DIM = 1, 32
-LEARNING_RATE, WARMUP_STEPS = 1e-3, 200
-EMA_DECAY = 0.998
-GRADIENT_WEIGHT, STEADY_WEIGHT = 0.7, 0.7
-SAVE_SECONDS = 240
-VALIDATION_CLIPS = 24  # of each mix
+    Loss = Callable[["Run", Batch, torch.Generator], dict[str, torch.Tensor]]
+
+LOG_STEPS = 20
+LEAST_RATE = 0.02  # of the learning rate, at the end
+CLIP_NORM = 1.0
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Until this share of the time: clips of `frames` at `size` px, `batch` at once."""
+@dataclass
+class Run:
+    """A training run in progress.
 
-    until: float
-    size: int
-    frames: int
-    batch: int
-    zoomed: float
-
-
-STAGES = (  # small batches of large crops come late: at the full learning rate they undid the rest
-    Stage(0.25, 128, 1, 8, 0.6),
-    Stage(0.7, 128, 2, 4, 0.6),
-    Stage(0.93, 256, 2, 2, 0.0),
-    Stage(1.0, 256, 8, 1, 0.0),
-)
-
-
-class Clips(IterableDataset[tuple["Tensor", ...]]):
-    """Endless batches; the stage is passed through a shared value so that workers follow it."""
-
-    def __init__(self, portraits: Bytes, seed: int) -> None:
-        self.portraits, self.seed = portraits, seed
-        self.stage = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        info = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, info.id if info else 0])
-        while True:
-            stage = STAGES[int(self.stage)]
-            draws = [
-                example(
-                    self.portraits,
-                    n_frames=stage.frames,
-                    size=stage.size,
-                    rng=rng,
-                    zoomed=stage.zoomed,
-                )
-                for _ in range(stage.batch)
-            ]
-            yield collate(draws)
-
-
-def collate(draws: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """clean and bad uint8 [B, F, 3, S, S], reference uint8 [B, 3, S, S], has [B], gamma [B, 3]."""
-    clean = torch.from_numpy(np.stack([d.clean for d in draws])).permute(0, 1, 4, 2, 3)
-    bad = torch.from_numpy(np.stack([d.bad for d in draws])).permute(0, 1, 4, 2, 3)
-    blank = np.zeros_like(draws[0].clean[0])
-    images = [blank if d.reference is None else d.reference for d in draws]
-    has = torch.tensor([float(d.reference is not None) for d in draws])
-    reference = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    reference = (reference / 127.5 - 1) * has[:, None, None, None]
-    gamma = torch.tensor([d.tasks.vector for d in draws])
-    return clean.contiguous(), bad.contiguous(), reference, gamma
-
-
-def draw_sigma(batch: int) -> Tensor:
-    """[B, 1, 1, 1, 1]: mostly the highest levels, which is all that one-step sampling sees."""
-    low = torch.where(torch.rand(batch) < HIGH_SHARE, SIGMA_MAX / 2, SIGMA_MIN)
-    sigma = (low.log() + torch.rand(batch) * (SIGMA_MAX / low).log()).exp()
-    return sigma[:, None, None, None, None]
-
-
-def loss_of(unet: torch.nn.Module, batch: tuple[Tensor, ...], sigma: Tensor) -> Tensor:
-    """The squared noise loss of SVD plus, at high noise, L1 of spatial and temporal differences.
-
-    Each clip counts relative to how bad it is: holes would drown blur and noise otherwise.
+    objective: the trained networks and their losses;  wrapped: the same, ready for many processes
+    frozen:    networks that are used but not trained, by kind
+    average:   moving average of the weights;  step: steps done;  seconds: trained so far
     """
-    clean, bad, reference, gamma = batch
-    clean, bad = (CODEC.encode(x / 127.5 - 1) for x in (clean, bad))  # [B, F, C, h, w]
-    target = (clean - bad) * RESIDUAL_SCALE
-    x = target + sigma * torch.randn_like(target)
-    out, denoised = predict(unet, x, sigma, bad, CODEC.encode(reference), gamma)
-    skip, scale, _, _ = scalings(sigma)
-    noise_loss = F.mse_loss(out, (target - skip * x) / scale, reduction="none").mean((1, 2, 3, 4))
-    error = CODEC.decode(denoised - target)  # [B, F, 3, H, W]
-    high = (sigma.flatten() >= SIGMA_MAX / 2).float()
-    gradients = error.diff(dim=-1).abs().mean((1, 2, 3, 4)) + error.diff(dim=-2).abs().mean(
-        (1, 2, 3, 4)
+
+    config: TrainConfig
+    accelerator: Accelerator
+    objective: Objective
+    wrapped: Any
+    frozen: dict[str, nn.Module]
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+    def origin(self) -> str:
+        """Where the weights come from, for the model's facts."""
+        return f"facerestore train, {self.step} steps in {round(self.seconds / 60)} minutes"
+
+
+def train(
+    config: TrainConfig,
+    *,
+    data: Path,
+    work: Path,
+    start_folder: Path | None = None,
+    max_minutes: float = float("inf"),
+    device: str = "auto",
+    listen: Callable[[str], None] = lambda text: None,
+    loss_of: Loss | None = None,
+) -> Run:
+    """Train until the configured steps or `max_minutes` of this call are over.
+
+    data:   folder of the tar files;  work: see above, taken up again where it holds a state
+    start_folder: what `network.start` names, None for "fresh"
+    listen: told a line now and then;  loss_of: another loss than the paper's, see `distill`
+    Raises UsageError, BadInputError or ModelError before anything is written.
+    """
+    samples = read_samples(find(data, config.data.train))
+    held_out = read_samples(find(data, config.data.validation))
+    run = begin(config, start_folder, device)
+    if (work / "state.pt").is_file():
+        take_up(run, work / "state.pt")
+        listen(f"{work}: goes on at step {run.step}")
+    log = Log(work, run.step)
+    clock = Clock(run.seconds, max_minutes, config.saving.validation_minutes)
+    batches = _batches(run, samples)
+    losses: list[dict[str, float]] = []
+    while run.step < config.steps and not clock.over():
+        losses.append(_step(run, batches, loss_of or paper_loss))
+        if run.step % LOG_STEPS and run.step < config.steps:
+            continue
+        run.seconds = clock.trained()
+        means = {name: float(np.mean([part[name] for part in losses])) for name in losses[0]}
+        log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | means)
+        losses = []
+        if clock.save_due(config.saving.minutes):
+            measured = clock.validation_due()
+            _save(run, work, log, held_out if measured else None, listen)
+            clock.saved(measured=measured)
+    run.seconds = clock.trained()
+    _save(run, work, log, held_out, listen)
+    log.close()
+    return run
+
+
+def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
+    """A run at step 0; raises ModelError if the start does not fit, UsageError for the device."""
+    from accelerate import Accelerator
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: choose auto, cpu or cuda; several: accelerate launch")
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16")
+    objective, frozen = start(config, start_folder)
+    for network in (objective, *frozen.values()):
+        network.to(accelerator.device)
+    keep = get_ema_multi_avg_fn(config.optimizer.average)
+    optimizer = torch.optim.AdamW(
+        [p for p in objective.parameters() if p.requires_grad],
+        lr=config.optimizer.rate,
+        weight_decay=config.optimizer.weight_decay,
     )
-    extra = GRADIENT_WEIGHT * gradients
-    if error.shape[1] > 1:
-        extra = extra + STEADY_WEIGHT * error.diff(dim=1).abs().mean((1, 2, 3, 4))
-    noise_loss = noise_loss * (LOW_WEIGHT + (1 - LOW_WEIGHT) * high)
-    badness = target.square().mean((1, 2, 3, 4)) + RELATIVE_FLOOR
-    return (noise_loss / badness + high * extra / badness.sqrt()).mean()
+    average = AveragedModel(objective, multi_avg_fn=keep)
+    wrapped = accelerator.prepare(objective)
+    return Run(config, accelerator, objective, wrapped, frozen, average, optimizer)
 
 
-def predict(
-    unet: torch.nn.Module, x: Tensor, sigma: Tensor, bad: Tensor, reference: Tensor, gamma: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The network's output and the denoised residual, both [B, F, C, h, w]."""
-    skip, scale, into, noise = scalings(sigma)
-    reference = reference[:, None].expand_as(bad)
-    shown = [torch.einsum("ij,bfjhw->bfihw", whitening(), z) for z in (bad, reference)]
-    sample = torch.cat([into * x, *shown], dim=2)
-    tokens = torch.zeros(len(x), TOKENS, TOKEN_DIM)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = unet(sample, noise.flatten(), tokens, added_time_ids=gamma).sample
-    out = out.float()
-    return out, skip * x + scale * out
+def take_up(run: Run, path: Path) -> None:
+    """Go on from a saved state; raises ModelError if it is another network's."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        run.objective.load_state_dict(state["objective"])
+        run.average.load_state_dict(state["average"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.step, run.seconds = state["step"], state["seconds"]
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        text = f"{path}: not a state of this configuration ({reason}); choose another --work"
+        raise ModelError(text) from None
 
 
-@torch.no_grad()
-def validate(unet: torch.nn.Module, portraits: Bytes) -> dict[str, list[float]]:
-    """Mean PSNR in dB, degraded and restored in one step, for each of three mixes at 256 px."""
-    from facerestore.frames import Tasks
-    from facerestore.training.data import moving_clip
-    from facerestore.training.degrade import degrade
-
-    table: dict[str, list[float]] = {}
-    for mix in ("bfr", "bfr,color", "inpaint"):
-        tasks, before, after = Tasks.parse(mix), [], []
-        for i, portrait in enumerate(portraits[: 3 * VALIDATION_CLIPS : 3]):
-            rng = np.random.default_rng([7, i])
-            clean = moving_clip(portrait, n_frames=2, size=256, rng=rng)
-            bad = degrade(clean, tasks, rng)[0]
-            c, b, r, g = collate([Example(clean, bad, None, tasks)])
-            base = CODEC.encode(b / 127.5 - 1)
-            sigma = torch.full((1, 1, 1, 1, 1), SIGMA_MAX)
-            torch.manual_seed(i)
-            x = SIGMA_MAX * torch.randn_like(base)
-            _, residual = predict(unet, x, sigma, base, CODEC.encode(r), g)
-            restored = CODEC.decode(base + residual / RESIDUAL_SCALE).clamp(-1, 1)
-            before.append(_psnr(b / 127.5 - 1, c / 127.5 - 1))
-            after.append(_psnr(restored, c / 127.5 - 1))
-        table[mix] = [round(float(np.mean(before)), 2), round(float(np.mean(after)), 2)]
-    return table
+def _step(run: Run, batches: Iterator[Batch], loss_of: Loss) -> dict[str, float]:
+    """One step of the optimizer; the losses by name."""
+    plan, accelerator = run.config.optimizer, run.accelerator
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate(run.config, run.step)
+    found: list[dict[str, torch.Tensor]] = []
+    for part in range(plan.accumulate):
+        number = (run.step * plan.accumulate + part) * accelerator.num_processes
+        generator = _generator(run.config.seed, number + accelerator.process_index)
+        found.append(loss_of(run, next(batches).to(accelerator.device), generator))
+        accelerator.backward(found[-1]["total"] / plan.accumulate)
+    norm = accelerator.clip_grad_norm_(run.objective.parameters(), CLIP_NORM)
+    if not torch.isfinite(torch.as_tensor(norm)):
+        raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.average.update_parameters(run.objective)
+    run.step += 1
+    return {name: float(np.mean([float(f[name].detach()) for f in found])) for name in found[0]}
 
 
-def _psnr(a: Tensor, b: Tensor) -> float:
-    return float(10 * torch.log10(4 / (a - b).square().mean().clamp(min=1e-10)))
+def rate(config: TrainConfig, step: int) -> float:
+    """The learning rate of a step: a linear warm-up, a plateau, a cosine to LEAST_RATE of it."""
+    plan = config.optimizer
+    warm = min(1.0, (step + 1) / max(plan.warmup, 1))
+    done = max(0, step - plan.decay_from) / max(config.steps - plan.decay_from, 1)
+    fall = LEAST_RATE + (1 - LEAST_RATE) * 0.5 * (1 + np.cos(np.pi * min(done, 1)))
+    return float(plan.rate * warm * fall)  # a numpy scalar would not load with weights_only
 
 
-def train(portraits: Path, work: Path, *, minutes: float, seed: int = 0) -> None:
-    """Train until `minutes` of training time are used, over any number of starts."""
-    torch.manual_seed(seed)
-    unet, used, step = fresh_unet(), 0.0, 0
-    average = copy.deepcopy(unet).eval()
-    torch.set_num_threads(2)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    state_path = work / "state.pt"
-    work.mkdir(parents=True, exist_ok=True)
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        unet.load_state_dict(state["unet"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        used, step = state["seconds"], state["step"]
-    clips = Clips(load_portraits(sorted(portraits.glob("portraits-[gs]*.tar"))), seed + step)
-    held_out = load_portraits([portraits / "portraits-val.tar"])
-    batches = iter(DataLoader(clips, batch_size=None, num_workers=1, prefetch_factor=6))
-    log = (work / "log.jsonl").open("a")
-    last = saved = time.monotonic()
-    losses: list[float] = []
-    while used < minutes * 60:
-        share = used / (minutes * 60)
-        clips.stage.fill_(next(i for i, s in enumerate(STAGES) if share < s.until))
-        batch = next(batches)
-        warm = min(1.0, (step + 1) / WARMUP_STEPS)
-        rate = LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
-        for group in optimizer.param_groups:
-            group["lr"] = float(rate)  # a numpy scalar would not load with weights_only
-        loss = loss_of(unet, batch, draw_sigma(len(batch[0])))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0, error_if_nonfinite=True)
-        optimizer.step()
-        with torch.no_grad():
-            decay = min(EMA_DECAY, (1 + step) / (10 + step))
-            for a, p in zip(average.parameters(), unet.parameters(), strict=True):
-                a.lerp_(p, 1 - decay)
-        losses.append(loss.item())
-        step += 1
-        now = time.monotonic()
-        used, last = used + now - last, now
-        if now - saved > SAVE_SECONDS or used >= minutes * 60:
-            torch.save(
-                {
-                    "unet": unet.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "seconds": used,
-                    "step": step,
-                },
-                work / "state.part",
-            )
-            os.replace(work / "state.part", state_path)
-            line = {"minutes": round(used / 60, 1), "step": step, "size": batch[0].shape[-1]}
-            line |= {"loss": round(float(np.mean(losses)), 4), **validate(average, held_out)}
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            losses, saved = [], time.monotonic()
-            last = saved
+def paper_loss(run: Run, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """The losses of the paper at noise levels drawn from the configuration."""
+    sigma = draw_sigma(run.config.noise, run.config.model, len(batch.bad), generator)
+    noise = latent_noise(run.config, batch, generator)
+    return run.wrapped(batch, sigma.to(batch.bad.device), noise)
 
 
-def export(work: Path, folder: Path) -> None:
-    """Write the averaged weights of a training run as a model folder."""
-    state = torch.load(work / "state.pt", weights_only=True)
-    unet = make_mini_unet(CODEC.channels)
-    weights = state["average"]
-    weights["conv_in.weight"] = folded(weights["conv_in.weight"], whitening())
-    unet.load_state_dict(weights)
-    minutes = round(state["seconds"] / 60)
-    config = ModelConfig(
-        name="mini",
-        version="0.2",
-        tasks=TASK_NAMES,
-        size=256,
-        window=8,
-        overlap=4,
-        codec="patch4",
-        residual=True,
-        latent_scale=RESIDUAL_SCALE,
-        sigma_min=SIGMA_MIN,
-        sigma_max=SIGMA_MAX,
-        steps=1,
-        tokens=(TOKENS, TOKEN_DIM),
-        licence="Apache-2.0",
-        origin=f"facerestore.training.train, {state['step']} steps in {minutes} minutes",
+def latent_noise(config: TrainConfig, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    """Unit variance [B, F, C, h, w] for a batch, drawn on the CPU."""
+    count, frames, _, size, _ = batch.bad.shape
+    channels, cell = (48, 4) if config.model.codec == "patch4" else (4, 8)
+    shape = (count, frames, channels, size // cell, size // cell)
+    if config.model.shared_noise:  # as when restoring: all frames start from the same noise
+        shape = (count, 1, *shape[2:])
+    noise = torch.randn(shape, generator=generator).expand(-1, frames, -1, -1, -1)
+    return noise.to(batch.bad.device)
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, number, 1]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+class Batches(Dataset[Batch]):
+    """Batch number n, the same at every call; `a_step` of them make a step of the optimizer."""
+
+    def __init__(self, config: TrainConfig, samples: Sequence[Sample], a_step: int) -> None:
+        self.config, self.samples, self.a_step = config, samples, a_step
+
+    def __getitem__(self, number: int) -> Batch:
+        config, stage = self.config, self.config.stage(number // self.a_step)
+        drawing = Drawing(
+            size=stage.size,
+            frames=stage.frames,
+            zoomed=stage.zoomed,
+            mixes=config.data.mixes,
+            reference_dropout=config.data.reference_dropout,
+            pairs=config.losses.ulr > 0,
+            points=config.data.points,
+        )
+        draws = [np.random.default_rng([config.seed, number, i]) for i in range(stage.batch)]
+        examples = [
+            draw_example(self.samples, drawing, rng, full=config.model.size) for rng in draws
+        ]
+        return collate(examples, faces=config.model.codec == "vae")
+
+
+def _batches(run: Run, samples: Sequence[Sample]) -> Iterator[Batch]:
+    """The batches of this process, from the run's step on."""
+    processes, config = run.accelerator.num_processes, run.config
+    a_step = config.optimizer.accumulate * processes
+    first, end = run.step * a_step + run.accelerator.process_index, config.steps * a_step
+    workers = config.data.workers
+    loader = DataLoader(
+        Batches(config, samples, a_step),
+        batch_size=None,
+        sampler=range(first, end, processes),
+        num_workers=workers,
+        prefetch_factor=6 if workers else None,
+        worker_init_fn=_one_thread,
     )
-    save_model(folder, {"unet": unet}, config, dtype=torch.bfloat16)
+    return iter(loader)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("portraits", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=100)
-    parser.add_argument("--export", type=Path)
-    options = parser.parse_args()
-    if options.export:
-        export(options.work, options.export)
-    else:
-        train(options.portraits, options.work, minutes=options.minutes)
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def find(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Files of a folder by name or pattern; raises BadInputError for one that is not there."""
+    found = []
+    for name in names:
+        matches = sorted(folder.glob(name))
+        if not matches:
+            raise BadInputError(f"{folder / name}: no such file; is --data the right folder?")
+        found += matches
+    return found
+
+
+def _save(
+    run: Run,
+    work: Path,
+    log: Log,
+    held_out: Sequence[Sample] | None,
+    listen: Callable[[str], None],
+) -> None:
+    """Write state and model; where there are held-out samples, try the model on them."""
+    if not run.accelerator.is_main_process:
+        return
+    part = work / "state.part"
+    torch.save(
+        {
+            "objective": run.objective.state_dict(),
+            "average": run.average.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "step": run.step,
+            "seconds": run.seconds,
+        },
+        part,
+    )
+    os.replace(part, work / "state.pt")
+    facts = replace(run.config.model, origin=run.origin())
+    networks = finished(run.objective, run.average.module.state_dict())
+    write_model(work / "model", networks | run.frozen, facts, torch.bfloat16)
+    if held_out is None:
+        return
+    restorer = assemble(
+        facts, networks | run.frozen, device=run.accelerator.device, dtype=torch.bfloat16
+    )
+    scores, sheet = validate(restorer, held_out, run.config)
+    log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
+    texts = (f"{mix} {s.psnr[0]:.2f} -> {s.psnr[1]:.2f} dB" for mix, s in scores.items())
+    listen(f"step {run.step}: {'; '.join(texts)}")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
 from facerestore.video.layout import Layout, layout, rgb_to_yuv
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
     from facerestore.frames import Bytes, Floats, Patch
@@ -41,6 +41,23 @@ def detector_picture(frame: VideoFrame, info: FilmInfo, *, long_side: int) -> tu
         flip_x, flip_y = back[0, 0] < 0, back[1, 1] < 0
     small = small[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     return np.ascontiguousarray(small, np.uint8), scale
+
+
+def picture_of(frame: VideoFrame) -> Bytes:
+    """uint8 RGB [H, W, 3]: the coded picture as it is stored, not turned upright."""
+    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+
+
+def with_picture(frame: VideoFrame, picture: Bytes) -> VideoFrame:
+    """A frame like `frame` (format, colours, time) that shows a picture uint8 RGB [H, W, 3]."""
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    shown = rgb.reformat(
+        format=frame.format.name,
+        dst_colorspace=frame.colorspace,
+        dst_color_range=frame.color_range,
+    )
+    shown.pts, shown.time_base = frame.pts, frame.time_base
+    return shown
 
 
 def crop_rgb(

@@ -1,0 +1,191 @@
+"""What a training run is told: a TOML file, read into frozen dataclasses.
+
+See configs/mini.toml for every key with its meaning.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from facerestore.errors import UsageError
+from facerestore.models.checkpoint import ModelConfig
+from facerestore.training.data import MIXES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Data:
+    """train, validation: tar files, relative to the data folder; `*` stands for any characters
+
+    mixes:  weight of each mix of tasks;  reference_dropout: share without a reference
+    points: landmarks a face (5 or 68);  workers: processes that make examples
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    mixes: dict[str, float]
+    reference_dropout: float = 0.5
+    points: int = 5
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for mix in self.mixes:
+            if mix not in MIXES:
+                raise ValueError(f"data.mixes: '{mix}' is none of {'; '.join(MIXES)}")
+        if not self.mixes or min(self.mixes.values()) < 0 or sum(self.mixes.values()) <= 0:
+            raise ValueError("data.mixes: expected weights, at least one above 0")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The UNet to start from.
+
+    start:  "fresh" (small, with the `widths` of its levels), or a folder: a facerestore model, or
+            Stable Video Diffusion as diffusers saves it (its 8 input channels become 12)
+    arcface: file of ArcFace weights, for a start from Stable Video Diffusion
+    """
+
+    start: str = "fresh"
+    widths: tuple[int, ...] = (160, 160, 160)
+    arcface: str | None = None
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How noise levels are drawn: `high_share` of them from the upper half of the range (in one
+    step nothing else is seen), the others over the whole range, both evenly in log sigma; or, with
+    `lognormal` (mean, deviation), from a log-normal distribution as in Stable Video Diffusion.
+
+    low_weight: of the loss at levels that are not high
+    """
+
+    high_share: float = 0.0
+    low_weight: float = 1.0
+    lognormal: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of the losses, 0 = without.
+
+    ulr, prior:    unified latent regularization and facial prior (paper: 0.01 and 0.1)
+    edges, steady: of spatial gradients and of changes in time, pixels; only without a VAE
+    relative_floor: each clip counts relative to its mean squared residual plus this; 0 = all equal
+    """
+
+    ulr: float = 0.01
+    prior: float = 0.1
+    edges: float = 0.0
+    steady: float = 0.0
+    relative_floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Up to step `until`: `batch` clips of `frames` at `size` px, a share `zoomed` (see Drawing)"""
+
+    until: int
+    size: int
+    frames: int
+    batch: int
+    zoomed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW: `rate` after `warmup` steps, falling as a cosine from step `decay_from` to the end.
+
+    average: decay of the moving average of weights;  accumulate: batches a step
+    checkpointing: recompute activations to save memory
+    """
+
+    rate: float
+    warmup: int = 200
+    decay_from: int = 0
+    weight_decay: float = 0.01
+    average: float = 0.998
+    accumulate: int = 1
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How often a run is saved and tried on held-out clips, in minutes, and on how many clips."""
+
+    minutes: float = 4.0
+    validation_minutes: float = 20.0
+    clips: int = 6
+    frames: int = 8
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All of a run; `steps` is the end of its last stage."""
+
+    model: ModelConfig
+    data: Data
+    stages: tuple[Stage, ...]
+    optimizer: Optimizer
+    network: Network = Network()
+    noise: Noise = Noise()
+    losses: Losses = Losses()
+    saving: Saving = Saving()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        ends = [stage.until for stage in self.stages]
+        if not ends or sorted(set(ends)) != ends or ends[0] < 1:
+            raise ValueError("stages: expected rising `until`, the first above 0")
+
+    @property
+    def steps(self) -> int:
+        return self.stages[-1].until
+
+    def stage(self, step: int) -> Stage:
+        """The stage of a step, the last one for steps after the end."""
+        return next((s for s in self.stages if step < s.until), self.stages[-1])
+
+
+def read_config(path: Path) -> TrainConfig:
+    """A configuration file; raises UsageError naming the file and what is wrong in it."""
+    try:
+        content = tomllib.loads(path.read_text())
+        parts = {
+            "model": _part(ModelConfig, content.pop("model", {}) | {"origin": ""}, "model"),
+            "data": _part(Data, content.pop("data", {}), "data"),
+            "stages": tuple(_part(Stage, s, "stages") for s in content.pop("stages", ())),
+        }
+        for name, kind in {
+            "optimizer": Optimizer,
+            "network": Network,
+            "noise": Noise,
+            "losses": Losses,
+            "saving": Saving,
+        }.items():
+            parts[name] = _part(kind, content.pop(name, {}), name)
+        return _part(TrainConfig, content | parts, "the file")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; configs/mini.toml is one to begin with") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{path}: not a training configuration ({error})") from None
+
+
+def _part(kind: type[Part], content: Any, name: str) -> Part:
+    """One table as a dataclass; raises ValueError for keys that are unknown or missing."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: expected a table")
+    known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    for key in content:
+        if key not in known:
+            raise ValueError(f"{name}: unknown key '{key}'")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:  # its message tells which keys are missing
+        raise ValueError(f"{name}: {str(error).partition('() ')[2] or error}") from None

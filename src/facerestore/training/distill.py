@@ -1,0 +1,66 @@
+"""A student that does in one step what its teacher does in several: consistency distillation.
+
+Along the teacher's path from noise to picture the student should say the same everywhere (Song et
+al. 2023, algorithm 2, on the teacher's own few noise levels). At a drawn level the teacher makes
+one Euler step, with its guidance folded in; the student's answer before the step is pulled to the
+answer of the student's moving average after it, and at the last level to the teacher's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from facerestore.errors import UsageError
+from facerestore.models.sampling import euler_step, karras_sigmas
+from facerestore.training.train import latent_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from facerestore.training.objective import Batch, Objective
+    from facerestore.training.train import Loss, Run
+
+
+def distillation(teacher: Objective, steps: int) -> Loss:
+    """The loss of a student of `teacher`, which takes `steps` steps, for `train`.
+
+    Raises UsageError for a single step: there is nothing to learn.
+    """
+    if steps < 2:
+        raise UsageError(f"a teacher of {steps} step has nothing to distill; use 2 or more")
+    model = teacher.model
+    sigmas = karras_sigmas(steps, sigma_min=model.sigma_min, sigma_max=model.sigma_max)
+
+    def loss(run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        at = torch.randint(steps, (len(batch.bad),), generator=generator)
+        noise = latent_noise(run.config, batch, generator)
+        shape = (-1, 1, 1, 1, 1)
+        sigma, after = (s.view(shape).to(noise.device) for s in (sigmas[at], sigmas[at + 1]))
+        with torch.no_grad(), run.accelerator.autocast():
+            aim = aim_of(teacher, cast("Objective", run.average.module), batch, sigma, after, noise)
+        return run.wrapped(batch, sigma, noise, aim)
+
+    return loss
+
+
+def aim_of(
+    teacher: Objective,
+    average: Objective,
+    batch: Batch,
+    sigma: Tensor,
+    after: Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """What the student should see at level sigma [B, 1, 1, 1, 1]: denoised latents.
+
+    after: the teacher's next level, 0 at its end
+    """
+    base, target = teacher.latents(batch)
+    x = target + sigma * noise
+    denoised = teacher.denoise(batch, x, sigma, base)
+    lower = euler_step(x, denoised, sigma, after)
+    last = after == 0
+    said = average.denoise(batch, lower, torch.where(last, sigma, after), base)
+    return torch.where(last, denoised, said)
