@@ -2,10 +2,10 @@
 
     python benchmarks/groups.py PORTRAITS_FOLDER [--model FOLDER]
 
-Prints Markdown. PORTRAITS_FOLDER holds portraits-val.tar and metadata.csv (file, origin, caption). Skin tone is
-measured: the individual typology angle of the cheeks (Chardon et al. 1991), in three groups of the
-same size. Age is known where a caption names it. Every portrait becomes a short clip, is spoilt as
-in training, and restored in one step.
+Prints Markdown. PORTRAITS_FOLDER holds portraits-val.tar and metadata.csv (file, origin, caption).
+Skin tone is measured: the individual typology angle of the cheeks (Chardon et al. 1991), in three
+groups of the same size. Age is known where a caption names it. Every portrait becomes a short clip,
+is spoilt as in training, and restored in one step.
 """
 
 from __future__ import annotations
