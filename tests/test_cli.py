@@ -116,7 +116,7 @@ def test_one_bad_film_does_not_stop_the_others(example, tmp_path):
     assert (out / "old_clip.mp4").is_file()
 
 
-def test_ctrl_c_leaves_nothing(example, tmp_path):
+def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):
     command = [sys.executable, "-m", "facerestore", "restore", str(example), "--json"]
     job = subprocess.Popen(
         [*command, "-o", str(tmp_path / "o.mp4")], stdout=subprocess.PIPE, text=True
@@ -129,6 +129,9 @@ def test_ctrl_c_leaves_nothing(example, tmp_path):
     rest, _ = job.communicate(timeout=60)
     assert job.returncode == 130
     assert "interrupted" in rest
+    assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]
+    done = run("doctor", tmp_path, "--clean")
+    assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +203,7 @@ def test_outputs_that_would_replace_each_other(inputs, out, words):
         outputs_for([Path(name) for name in inputs], Path(out))
 
 
-def test_a_closed_terminal_leaves_nothing(example, tmp_path):
+def test_a_closed_terminal_leaves_nothing_but_the_work(example, tmp_path):
     command = [sys.executable, "-m", "facerestore", "restore", str(example)]
     command += ["-o", str(tmp_path / "o.mp4"), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -209,4 +212,4 @@ def test_a_closed_terminal_leaves_nothing(example, tmp_path):
             break
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 130
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]

@@ -17,12 +17,14 @@ from facerestore.cli_options import (
     Faces,
     Inputs,
     Json,
+    KeepWork,
     MaxVram,
     Mode,
     Model,
     Profile,
     Profiles,
     Quiet,
+    Resume,
     Start,
     Task,
     Verbose,
@@ -86,6 +88,8 @@ def restore(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.")
     ] = False,
+    resume: Resume = True,
+    keep_work: KeepWork = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look at the films and say what would be done.")
     ] = False,
@@ -123,6 +127,8 @@ def restore(
             max_vram=max_vram,
             identity_guard=identity_guard,
             overwrite=overwrite,
+            resume=resume,
+            keep_work=keep_work,
         )
         return restore_all(inputs, out, options, reporter, dry_run=dry_run, verbose=verbose)
 
@@ -165,15 +171,26 @@ def inspect(
 
 
 @app.command()
-def doctor(as_json: Json = False, device: Device = "auto", verbose: Verbose = False) -> None:
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="With --clean: below which folder.")] = Path("."),
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Delete what interrupted runs left, and do no more.")
+    ] = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    verbose: Verbose = False,
+) -> None:
     """Check that everything the tool needs is there and works."""
     from facerestore.console import choose_reporter
 
     reporter = choose_reporter(as_json=as_json, quiet=False)
 
     def job() -> int:
-        from facerestore.doctor import examine
+        from facerestore.doctor import cleaned, examine
 
+        if clean:
+            reporter.tell(None, cleaned(folder))
+            return 0
         checks = examine(device)
         reporter.tell(None, {"checks": [check.as_dict() for check in checks]})
         return max((check.exit_code for check in checks), default=0)

@@ -26,6 +26,13 @@ class Faces(StrEnum):
     largest = "largest"
 
 
+Resume = Annotated[
+    bool,
+    typer.Option(help="Go on with what an interrupted run finished, and keep it on interruption."),
+]
+KeepWork = Annotated[
+    bool, typer.Option("--keep-work", help="Keep the work folder when the film is finished.")
+]
 Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1")]
 Model = Annotated[

@@ -10,6 +10,7 @@ import numpy as np
 from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Tasks
 from facerestore.masks import check_mask
+from facerestore.places import sidecar_path
 from facerestore.survey import Step, Survey, survey
 from facerestore.video.output import check_place
 from facerestore.video.profiles import SUFFIX_OF, choose_encoding
@@ -48,7 +49,7 @@ def plan_output(film: Film, output: Path | None, options: RestoreOptions) -> Pat
         output = output / f"{source.stem}{suffix}"
     if output.exists() and output.samefile(source):
         raise UsageError(f"{output}: is the input itself; name another output")
-    if output.exists() and not options.overwrite:
+    if output.exists() and not options.overwrite and not sidecar_path(output).exists():
         raise UsageError(f"{output}: exists already; remove it or add --overwrite")
     check_place(output)
     if options.mask is not None:

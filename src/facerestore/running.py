@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facerestore.errors import FaceRestoreError, UsageError
+from facerestore.errors import DoneError, FaceRestoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +61,13 @@ def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, ve
     """Run a job; every failure becomes one sentence and an exit code."""
     try:
         return job()
+    except DoneError as error:
+        reporter.note(str(error))
+        return 0
     except FaceRestoreError as error:
         return _failed(reporter, path, str(error), error.exit_code)
     except KeyboardInterrupt:
-        text = "interrupted; nothing half-written is left, run the command again"
+        text = "interrupted; what is finished is kept, the same command goes on from there"
         return _failed(reporter, path, text, INTERRUPTED)
     except MemoryError:
         text = f"{path or 'facerestore'}: not enough memory; close other programs"
@@ -123,7 +126,9 @@ def restore_all(
                         source, plan(source, target, options, tools=tools, listen=reporter.step)
                     )
                     return 0
-                result = restore(source, target, options, tools=tools, listen=reporter.step)
+                result = restore(
+                    source, target, options, tools=tools, listen=reporter.step, say=reporter.note
+                )
                 for text in result.warnings:
                     reporter.warn(source, text)
                 reporter.finish(result)
