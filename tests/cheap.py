@@ -3,14 +3,22 @@
 python tests/cheap.py IN OUT [PROFILE [SECONDS_PER_CALL]]
 """
 
+import os
+import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 
+from facerestore.attempt import attempt
+from facerestore.batch import run_batch
 from facerestore.bench import Unchanged
+from facerestore.console import choose_reporter
 from facerestore.faces.detect import Detector, Found
+from facerestore.films import find_jobs
 from facerestore.options import RestoreOptions, Tools
 from facerestore.restore import restore
 
@@ -66,7 +74,53 @@ def cheap_tools(**how):
     return Tools(Marks(**how), detector, None, {"name": "marks", "version": "1", "sha256": {}})
 
 
+def film_of(path, *, frames=60, size=(192, 144), seed=0, still=False):
+    """Write a small film with a face for `two_faces`; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = np.random.default_rng(seed).integers(60, 200, (*size[::-1], 3), np.uint8)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(frames):
+            picture = np.ascontiguousarray(np.roll(base, 0 if still else number % 4, axis=1))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def cheap(options):
+    """For a process that loads its tools itself; films of some widths are hostile."""
+    tools = cheap_tools()
+
+    def hostile(picture):
+        height, width = picture.shape[:2]
+        if width > 1.7 * height:  # crashes
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if height > 1.7 * width:  # hangs
+            time.sleep(1000)
+        if height > 1.1 * width:  # takes memory without end
+            heap = []
+            while True:
+                heap.append(bytearray(os.urandom(1 << 20) * 50))
+        return two_faces(picture)
+
+    return replace(tools, detector=replace(tools.detector, find=hostile))
+
+
+def batch(folder, output, seconds):
+    tools = cheap_tools(seconds=float(seconds))
+    jobs = find_jobs([Path(folder)], Path(output))
+    reporter = choose_reporter(as_json=False, quiet=True)
+
+    def one(job):
+        return attempt(job, RestoreOptions(profile="archive"), lambda: tools, reporter)
+
+    sys.exit(run_batch(jobs, one, reporter, report=Path(f"{output}.{os.getpid()}.json")))
+
+
 if __name__ == "__main__":
+    if sys.argv[3:4] == ["batch"]:
+        batch(sys.argv[1], sys.argv[2], (*sys.argv[4:], "0.0")[0])
     source, output, profile, seconds = (*sys.argv[1:], *("archive", "0.0")[len(sys.argv) - 3 :])
     tools = cheap_tools(seconds=float(seconds))
     restore(

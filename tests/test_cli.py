@@ -4,12 +4,11 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from facerestore.errors import UsageError
-from facerestore.running import outputs_for, seconds_from
+from facerestore.running import seconds_from
 
 
 def run(*arguments, **how):
@@ -67,7 +66,6 @@ def sound_only(tmp_path):
 
 INPUTS = {
     "missing": (lambda t: t / "nothing.mp4", "no such file"),
-    "folder": (lambda t: t, "folder"),
     "empty": (lambda t: bad(t, "empty.mp4", b""), "empty"),
     "text": (lambda t: bad(t, "text.mp4", b"hello " * 99), "not a readable video"),
     "sound": (sound_only, "no video stream"),
@@ -188,19 +186,6 @@ def test_quiet_says_nothing(example, tmp_path):
     done = run("restore", example, "-o", tmp_path / "o.mp4", "--end", "0.3", "-q")
     assert done.returncode == 0
     assert done.stdout == done.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("inputs", "out", "words"),
-    [
-        (["a/x.mp4", "b/x.mp4"], "folder", "same name"),
-        (["a.mp4", "b.mp4"], "film.mp4", "is one file"),
-        (["a.mp4"], "-", "stdout"),
-    ],
-)
-def test_outputs_that_would_replace_each_other(inputs, out, words):
-    with pytest.raises(UsageError, match=words):
-        outputs_for([Path(name) for name in inputs], Path(out))
 
 
 def test_a_closed_terminal_leaves_nothing_but_the_work(example, tmp_path):

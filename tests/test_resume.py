@@ -266,7 +266,7 @@ def test_two_processes_do_not_work_on_one_film(film, tmp_path):
     output = tmp_path / "o.mkv"
     command = [sys.executable, str(HERE / "cheap.py"), str(film), str(output), "archive", "0.2"]
     with subprocess.Popen(command) as process:
-        while not list(work_folder(output).glob("survey.npz")):
+        while not list(work_folder(output).glob("survey.npz")) and process.poll() is None:
             time.sleep(0.01)
         with pytest.raises(BusyError, match=str(process.pid)):
             run(film, output)

@@ -15,21 +15,27 @@ from facerestore.cli_options import (
     Device,
     End,
     Faces,
+    FilesFrom,
+    Films,
     Inputs,
     Json,
     KeepWork,
     MaxVram,
+    MemoryLimit,
     Mode,
     Model,
     Profile,
     Profiles,
     Quiet,
     Resume,
+    Sandbox,
+    Shard,
+    StallLimit,
     Start,
     Task,
     Verbose,
 )
-from facerestore.running import guarded, restore_all, seconds_from
+from facerestore.running import guarded, look_all, restore_all, seconds_from
 
 app = typer.Typer(
     name="facerestore",
@@ -46,11 +52,12 @@ app.add_typer(cli_models.app, name="models")
 
 @app.command()
 def restore(
-    inputs: Inputs,
+    inputs: Inputs = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
     ] = None,
+    files_from: FilesFrom = None,
     task: Task = "bfr",
     model: Model = None,
     mask: Annotated[
@@ -90,6 +97,10 @@ def restore(
     ] = False,
     resume: Resume = True,
     keep_work: KeepWork = False,
+    shard: Shard = None,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    stall_limit: StallLimit = 1800.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look at the films and say what would be done.")
     ] = False,
@@ -106,8 +117,11 @@ def restore(
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
 
     def job() -> int:
+        from facerestore.batch import report_path
+        from facerestore.films import find_jobs, share
         from facerestore.frames import Tasks
         from facerestore.options import RestoreOptions
+        from facerestore.sandbox import Limits
 
         options = RestoreOptions(
             tasks=Tasks.parse(task),
@@ -130,14 +144,27 @@ def restore(
             resume=resume,
             keep_work=keep_work,
         )
-        return restore_all(inputs, out, options, reporter, dry_run=dry_run, verbose=verbose)
+        jobs = find_jobs(inputs or [], out, files_from)
+        batch = len(jobs) > 1 or jobs[0].name is not None
+        apart = batch if sandbox is None else sandbox
+        jobs = share(jobs, shard)
+        if dry_run:
+            return look_all(jobs, options, reporter, verbose=verbose)
+        return restore_all(
+            jobs,
+            options,
+            reporter,
+            limits=Limits(memory_limit, stall_limit) if apart else None,
+            report=report_path(out, shard) if batch else None,
+            verbose=verbose,
+        )
 
     leave(guarded(job, None, reporter, verbose=verbose))
 
 
 @app.command()
 def inspect(
-    inputs: Inputs,
+    inputs: Films,
     model: Model = None,
     mode: Mode = "exact",
     profile: Profiles = Profile.share,
@@ -154,6 +181,7 @@ def inspect(
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
 
     def job() -> int:
+        from facerestore.films import Job
         from facerestore.options import RestoreOptions
 
         options = RestoreOptions(
@@ -165,7 +193,8 @@ def inspect(
             device=device,
             overwrite=True,
         )
-        return restore_all(inputs, None, options, reporter, dry_run=True, verbose=verbose)
+        jobs = [Job(path) for path in inputs]
+        return look_all(jobs, options, reporter, verbose=verbose)
 
     leave(guarded(job, None, reporter, verbose=verbose))
 

@@ -243,7 +243,7 @@ class _Report:
 
     def chunk(self, shot: Shot, chunk: range, windows: int) -> Callable[[], None]:
         """A chunk of about so many windows begins; what to call after each window."""
-        done = 0
+        done = -1
 
         def window() -> None:
             nonlocal done
@@ -253,4 +253,5 @@ class _Report:
             shots, faces = len(self.found.shots), len(self.found.tracks)
             self.listen(Step("restoring", frame, self.found.n_frames, shot.index + 1, shots, faces))
 
+        window()  # frames without faces are progress, too
         return window

@@ -140,10 +140,14 @@ def read_sidecar(output: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def check_not_done(output: Path, job: dict[str, Any], known: dict[str, Any] | None) -> None:
-    """Raise DoneError where the output is there already, UsageError where another one is."""
+def check_not_done(output: Path, job: dict[str, Any]) -> None:
+    """Raise DoneError where the output is there already, UsageError where another one is.
+
+    To be called under the output's lease: another process may just have made it.
+    """
     if not output.exists():
         return
+    known = read_sidecar(output)
     if known and known.get("input", {}).get("sha256") == job["input"]["sha256"]:
         whole = known.get("output", {}).get("size") == output.stat().st_size
         if whole and all(known.get(name) == job[name] for name in SAME):

@@ -85,13 +85,15 @@ def restore(
     output: Path | None = None,
     options: RestoreOptions | None = None,
     *,
+    name: str | None = None,
     tools: Callable[[], Tools] | None = None,
     listen: Callable[[Step], None] = lambda step: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Restore one film and write its sidecar; what is begun is kept for the next call, hidden.
 
-    output: None = `NAME.restored.EXT` beside the source
+    output: file or folder;  None = `NAME.restored.EXT` beside the source
+    name:   in that folder, without the suffix;  None = as the source
     tools:  called once the film is known to be readable; None = `load_tools(options)`
     say:    told what the user should know before the end
     Raises the errors of `facerestore.errors`; DoneError where the output is there already.
@@ -99,17 +101,16 @@ def restore(
     begin = time.monotonic()
     options = options or RestoreOptions()
     film = open_video(Path(source))
-    output = plan_output(film, output, options)
+    output = plan_output(film, output, options, name)
     loaded = tools() if tools else load_tools(options)
     chosen_guard(options, loaded)  # looking takes long; what is impossible should be said before
     target = with_room_for_colour(film, options)
     encoding = choose_encoding(target.info, options.profile, suffix=output.suffix)
-    known = read_sidecar(output)
-    job = job_of(film.info.path, options, loaded, encoding, known)
+    job = job_of(film.info.path, options, loaded, encoding, read_sidecar(output))
     run = Run(film, target, output, options, loaded, encoding, job, listen, begin)
     with opened_work(output, job, resume=options.resume, keep=options.keep_work, say=say) as work:
         if not options.overwrite:
-            check_not_done(output, job, known)
+            check_not_done(output, job)
         found = work.survey(film, lambda: look(film, loaded.detector, options, listen))
         with atomic(
             output,
