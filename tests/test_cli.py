@@ -4,12 +4,11 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from facerestore.errors import UsageError
-from facerestore.running import outputs_for, seconds_from
+from facerestore.running import seconds_from
 
 
 def run(*arguments, **how):
@@ -67,7 +66,6 @@ def sound_only(tmp_path):
 
 INPUTS = {
     "missing": (lambda t: t / "nothing.mp4", "no such file"),
-    "folder": (lambda t: t, "folder"),
     "empty": (lambda t: bad(t, "empty.mp4", b""), "empty"),
     "text": (lambda t: bad(t, "text.mp4", b"hello " * 99), "not a readable video"),
     "sound": (sound_only, "no video stream"),
@@ -116,7 +114,7 @@ def test_one_bad_film_does_not_stop_the_others(example, tmp_path):
     assert (out / "old_clip.mp4").is_file()
 
 
-def test_ctrl_c_leaves_nothing(example, tmp_path):
+def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):
     command = [sys.executable, "-m", "facerestore", "restore", str(example), "--json"]
     job = subprocess.Popen(
         [*command, "-o", str(tmp_path / "o.mp4")], stdout=subprocess.PIPE, text=True
@@ -129,6 +127,9 @@ def test_ctrl_c_leaves_nothing(example, tmp_path):
     rest, _ = job.communicate(timeout=60)
     assert job.returncode == 130
     assert "interrupted" in rest
+    assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]
+    done = run("doctor", tmp_path, "--clean")
+    assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,20 +188,7 @@ def test_quiet_says_nothing(example, tmp_path):
     assert done.stdout == done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("inputs", "out", "words"),
-    [
-        (["a/x.mp4", "b/x.mp4"], "folder", "same name"),
-        (["a.mp4", "b.mp4"], "film.mp4", "is one file"),
-        (["a.mp4"], "-", "stdout"),
-    ],
-)
-def test_outputs_that_would_replace_each_other(inputs, out, words):
-    with pytest.raises(UsageError, match=words):
-        outputs_for([Path(name) for name in inputs], Path(out))
-
-
-def test_a_closed_terminal_leaves_nothing(example, tmp_path):
+def test_a_closed_terminal_leaves_nothing_but_the_work(example, tmp_path):
     command = [sys.executable, "-m", "facerestore", "restore", str(example)]
     command += ["-o", str(tmp_path / "o.mp4"), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -209,4 +197,4 @@ def test_a_closed_terminal_leaves_nothing(example, tmp_path):
             break
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 130
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]

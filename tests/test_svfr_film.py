@@ -21,7 +21,7 @@ from facerestore.models.checkpoint import save_model
 from facerestore.models.convert import RELEASED, random_networks
 from facerestore.models.load import restorer_for
 from facerestore.options import RestoreOptions, Tools
-from facerestore.record import sidecar_path
+from facerestore.places import sidecar_path
 from facerestore.restore import restore
 from facerestore.video.reader import open_video
 
@@ -187,4 +187,4 @@ def test_ctrl_c_ends_the_workers_too(folder, example, tmp_path):
     assert process.returncode == 130, err
     assert time.monotonic() - begin < 30
     assert "interrupted" in err.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]

@@ -10,24 +10,32 @@ from typing import Annotated, Any
 
 import typer
 
-from facerestore import cli_evaluate, cli_models, cli_train
+from facerestore import cli_checks, cli_evaluate, cli_models, cli_train
 from facerestore.cli_options import (
     Device,
     End,
     Faces,
+    FilesFrom,
+    Films,
     Inputs,
     Json,
+    KeepWork,
     MaxVram,
+    MemoryLimit,
     Mode,
     Model,
     Profile,
     Profiles,
     Quiet,
+    Resume,
+    Sandbox,
+    Shard,
+    StallLimit,
     Start,
     Task,
     Verbose,
 )
-from facerestore.running import guarded, restore_all, seconds_from
+from facerestore.running import guarded, look_all, restore_all, seconds_from
 
 app = typer.Typer(
     name="facerestore",
@@ -39,19 +47,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(cli_models.app, name="models")
-app.add_typer(cli_train.app, name="train")
-app.command()(cli_train.degrade)
-app.command()(cli_evaluate.evaluate)
-
 
 @app.command()
 def restore(
-    inputs: Inputs,
+    inputs: Inputs = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
     ] = None,
+    files_from: FilesFrom = None,
     task: Task = "bfr",
     model: Model = None,
     mask: Annotated[
@@ -89,6 +93,12 @@ def restore(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.")
     ] = False,
+    resume: Resume = True,
+    keep_work: KeepWork = False,
+    shard: Shard = None,
+    sandbox: Sandbox = None,
+    memory_limit: MemoryLimit = None,
+    stall_limit: StallLimit = 1800.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look at the films and say what would be done.")
     ] = False,
@@ -105,8 +115,11 @@ def restore(
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
 
     def job() -> int:
+        from facerestore.batch import report_path
+        from facerestore.films import find_jobs, share
         from facerestore.frames import Tasks
         from facerestore.options import RestoreOptions
+        from facerestore.sandbox import Limits
 
         options = RestoreOptions(
             tasks=Tasks.parse(task),
@@ -126,15 +139,30 @@ def restore(
             max_vram=max_vram,
             identity_guard=identity_guard,
             overwrite=overwrite,
+            resume=resume,
+            keep_work=keep_work,
         )
-        return restore_all(inputs, out, options, reporter, dry_run=dry_run, verbose=verbose)
+        jobs = find_jobs(inputs or [], out, files_from)
+        batch = len(jobs) > 1 or jobs[0].name is not None
+        apart = batch if sandbox is None else sandbox
+        jobs = share(jobs, shard)
+        if dry_run:
+            return look_all(jobs, options, reporter, verbose=verbose)
+        return restore_all(
+            jobs,
+            options,
+            reporter,
+            limits=Limits(memory_limit, stall_limit) if apart else None,
+            report=report_path(out, shard) if batch else None,
+            verbose=verbose,
+        )
 
     leave(guarded(job, None, reporter, verbose=verbose))
 
 
 @app.command()
 def inspect(
-    inputs: Inputs,
+    inputs: Films,
     model: Model = None,
     mode: Mode = "exact",
     profile: Profiles = Profile.share,
@@ -151,6 +179,7 @@ def inspect(
     reporter = choose_reporter(as_json=as_json, quiet=quiet)
 
     def job() -> int:
+        from facerestore.films import Job
         from facerestore.options import RestoreOptions
 
         options = RestoreOptions(
@@ -162,79 +191,18 @@ def inspect(
             device=device,
             overwrite=True,
         )
-        return restore_all(inputs, None, options, reporter, dry_run=True, verbose=verbose)
+        jobs = [Job(path) for path in inputs]
+        return look_all(jobs, options, reporter, verbose=verbose)
 
     leave(guarded(job, None, reporter, verbose=verbose))
 
 
-@app.command()
-def doctor(as_json: Json = False, device: Device = "auto", verbose: Verbose = False) -> None:
-    """Check that everything the tool needs is there and works."""
-    from facerestore.console import choose_reporter
-
-    reporter = choose_reporter(as_json=as_json, quiet=False)
-
-    def job() -> int:
-        from facerestore.doctor import examine
-
-        checks = examine(device)
-        reporter.tell(None, {"checks": [check.as_dict() for check in checks]})
-        return max((check.exit_code for check in checks), default=0)
-
-    leave(guarded(job, None, reporter, verbose=verbose))
-
-
-@app.command()
-def bench(
-    film: Annotated[Path | None, typer.Argument(help="A film to time the other stages on.")] = None,
-    model: Model = None,
-    device: Device = "auto",
-    steps: Annotated[int | None, typer.Option(min=1, max=100, help="Network passes.")] = None,
-    mode: Mode = "exact",
-    against: Annotated[
-        str | None,
-        typer.Option(help="released: SVFR as released in stock diffusers, then ours; ratios."),
-    ] = None,
-    width: Annotated[
-        int, typer.Option(help="svfr with random weights: channels of the first level.")
-    ] = 320,
-    size: Annotated[
-        int, typer.Option(min=64, help="svfr with random weights: px of the crops.")
-    ] = 512,
-    frames: Annotated[int, typer.Option(min=1, help="With --against: frames of the clip.")] = 64,
-    max_vram: MaxVram = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Measure speed: face-frames per second of the model and, given a film, of every stage."""
-    from facerestore.console import choose_reporter
-
-    reporter = choose_reporter(as_json=as_json, quiet=False)
-
-    def job() -> int:
-        from facerestore.bench import Bench, measure
-        from facerestore.bench_released import bench_released
-        from facerestore.errors import UsageError
-
-        wish = Bench(
-            model=model,
-            device=device,
-            steps=steps,
-            mode=mode,
-            width=width,
-            size=size,
-            frames=frames,
-            max_vram=max_vram,
-        )
-        if against is None:
-            reporter.tell(film, measure(film, wish))
-            return 0
-        if against != "released":
-            raise UsageError(f"--against {against}: only 'released' is known")
-        reporter.tell(None, bench_released(wish))
-        return 0
-
-    leave(guarded(job, film, reporter, verbose=verbose))
+app.command()(cli_checks.doctor)
+app.command()(cli_checks.bench)
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_train.degrade)
+app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_models.app, name="models")
 
 
 def leave(code: int) -> None:

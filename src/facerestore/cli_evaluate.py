@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerestore.cli_options import Device, Json, Quiet, Verbose
-from facerestore.running import INTERRUPTED, SOME_FAILED, guarded
+from facerestore.running import FAILED, INTERRUPTED, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def evaluate_all(
         codes.append(guarded(job, out, reporter, verbose=verbose))
         if codes[-1] == INTERRUPTED:
             return done, INTERRUPTED
-    return done, codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)
+    return done, codes[0] if len(codes) == 1 else FAILED * any(codes)
 
 
 def report(done: list[Scores], table: Path | None, reporter: Reporter, *, overwrite: bool) -> None:

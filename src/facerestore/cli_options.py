@@ -26,7 +26,41 @@ class Faces(StrEnum):
     largest = "largest"
 
 
-Inputs = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
+Resume = Annotated[
+    bool,
+    typer.Option(help="Go on with what an interrupted run finished, and keep it on interruption."),
+]
+KeepWork = Annotated[
+    bool, typer.Option("--keep-work", help="Keep the work folder when the film is finished.")
+]
+Films = Annotated[list[Path], typer.Argument(metavar="IN...", help="Films.")]
+Inputs = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="IN...", help="Films, folders of films, or patterns: 'old/**/*.avi'"),
+]
+FilesFrom = Annotated[
+    str | None, typer.Option(help="A file with the path of a film on each line; - = stdin.")
+]
+Shard = Annotated[
+    str | None, typer.Option(metavar="I/N", help="The I-th of N parts of the films: 2/5")
+]
+Sandbox = Annotated[
+    bool | None,
+    typer.Option(
+        "--sandbox/--no-sandbox",
+        help="Restore in a process of its own, so that a crash costs one film; default: on for "
+        "several films.",
+        show_default=False,
+    ),
+]
+MemoryLimit = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="GiB for one film in the sandbox; default 4/5 of the machine's."),
+]
+StallLimit = Annotated[
+    float,
+    typer.Option(min=1.0, help="Seconds without progress until the sandbox gives a film up."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1")]
 Model = Annotated[
     str | None,

@@ -165,14 +165,14 @@ def prepare(
 
     def job() -> int:
         from facerestore.faces.detect import load_detector
-        from facerestore.running import SOME_FAILED
+        from facerestore.running import FAILED
         from facerestore.training.prepare import Preparation
         from facerestore.training.prepare import prepare as make
 
         wish = Preparation(size, frames, min_quality, validation)
         count = make(inputs, out, wish, detector=load_detector(), listen=reporter.note)
         reporter.tell(out, vars(count) | {"failed": len(count.failed)})
-        return SOME_FAILED if count.failed else 0
+        return FAILED if count.failed else 0
 
     raise typer.Exit(guarded(job, None, reporter, verbose=verbose))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Listener = Callable[[Step], None]
     Faces = list["FaceCrop"]
+    Overlap = list[list[tuple[Bytes, float]]]  # per frame and face: uint8 [S, S, 3], strength
 
 
 @dataclass(frozen=True)
@@ -66,49 +67,80 @@ class Chunk:
     pending: list[tuple[list[tuple[int, int]], Callable[[], Answer]]]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive frames whose faces are restored.
+
+    overlap: the frames after them as they were restored along with them, for the next chunk to fade
+             over from; empty at the end of a shot
+    """
+
+    faces: list[Faces]
+    overlap: Overlap
+
+
 def restored_faces(
-    film: Film, people: People, options: RestoreOptions, listen: Listener
-) -> Iterator[Faces]:
-    """For each frame of the film, in order, its faces, restored."""
+    film: Film,
+    people: People,
+    options: RestoreOptions,
+    listen: Listener,
+    *,
+    first: int = 0,
+    overlap: Overlap | None = None,
+) -> Iterator[Piece]:
+    """The faces of the film's frames from number `first` on, in order, restored.
+
+    first: where a chunk begins;  overlap: of the piece before it
+    """
     found = people.found
-    frames = cropped(film, found, options, size=people.tools.restorer.size)
-    yield from restored(chunks(frames, found.shots, people, _Report(listen, found)), people)
+    frames = cropped(film, found, options, size=people.tools.restorer.size, first=first)
+    begun = chunks(frames, found.shots, people, _Report(listen, found), first=first)
+    return restored(begun, people, overlap or [])
 
 
-def restored(work: Iterable[Chunk], people: People) -> Iterator[Faces]:
-    """Frames of chunks, each begun as many chunks ahead as there are devices."""
+def restored(work: Iterable[Chunk], people: People, before: Overlap) -> Iterator[Piece]:
+    """The pieces of chunks, each begun as many chunks ahead as there are devices."""
     begun: deque[Chunk] = deque()
-    before: list[Faces] = []  # the overlap as the chunk before has restored it
 
-    def finish() -> Iterator[Faces]:
+    def finish() -> Piece:
         nonlocal before
         chunk = begun.popleft()
         done = _finished(chunk)
         if not chunk.fresh:
             done[: len(before)] = _faded(before, done[: len(before)])
-        before = done[chunk.keep :]
-        yield from done[: chunk.keep]
+        before = [[(f.restored, f.strength) for f in faces] for faces in done[chunk.keep :]]
+        return Piece(done[: chunk.keep], before)
 
     try:
         for chunk in work:
             begun.append(chunk)
             if len(begun) >= people.tools.restorer.lanes:
-                yield from finish()
+                yield finish()
         while begun:
-            yield from finish()
+            yield finish()
     finally:
         people.close()
 
 
 def chunks(
-    frames: Iterator[Faces], shots: Iterable[Shot], people: People, report: _Report
+    frames: Iterator[Faces],
+    shots: Iterable[Shot],
+    people: People,
+    report: _Report,
+    *,
+    first: int = 0,
 ) -> Iterator[Chunk]:
-    """The frames of each shot in chunks that overlap by a window, the work on them begun."""
+    """The frames of each shot in chunks that overlap by a window, the work on them begun.
+
+    first: number of the first of `frames`, where a chunk begins
+    """
     restorer = people.tools.restorer
     for shot in shots:
         ranges = chunk_ranges(len(shot), limit=restorer.chunk, overlap=restorer.window)
         held: list[Faces] = []  # the frames from the chunk's start on
         for chunk, follower in zip(ranges, [*ranges[1:], None], strict=True):
+            if shot.first + chunk.start < first:
+                continue
             held += islice(frames, chunk.stop - chunk.start - len(held))
             on_step = report.chunk(shot, chunk, _windows(held, restorer.window))
             keep = (follower.start if follower else chunk.stop) - chunk.start
@@ -156,7 +188,7 @@ def _finished(chunk: Chunk) -> list[Faces]:
     return result
 
 
-def _faded(old: list[Faces], new: list[Faces]) -> list[Faces]:
+def _faded(old: Overlap, new: list[Faces]) -> list[Faces]:
     """From the chunk before to this one, linearly over the frames that both have restored."""
     result = []
     for i, (before, after) in enumerate(zip(old, new, strict=True)):
@@ -165,14 +197,16 @@ def _faded(old: list[Faces], new: list[Faces]) -> list[Faces]:
     return result
 
 
-def _mixed(old: FaceCrop, new: FaceCrop, share: float) -> FaceCrop:
-    picture = np.rint(old.restored * (1 - share) + new.restored * share).astype(np.uint8)
-    strength = old.strength * (1 - share) + new.strength * share
+def _mixed(old: tuple[Bytes, float], new: FaceCrop, share: float) -> FaceCrop:
+    picture = np.rint(old[0] * (1 - share) + new.restored * share).astype(np.uint8)
+    strength = old[1] * (1 - share) + new.strength * share
     return replace(new, restored=picture, strength=strength)
 
 
-def cropped(film: Film, found: Survey, options: RestoreOptions, *, size: int) -> Iterator[Faces]:
-    """For each frame of the film, in order, its faces as they are (`restored` = `source`)."""
+def cropped(
+    film: Film, found: Survey, options: RestoreOptions, *, size: int, first: int = 0
+) -> Iterator[Faces]:
+    """For each frame from number `first` on its faces as they are (`restored` = `source`)."""
     masks = None
     if options.mask is not None:
         masks = masks_from(options.mask, film.info, options.start_seconds)
@@ -180,6 +214,8 @@ def cropped(film: Film, found: Survey, options: RestoreOptions, *, size: int) ->
     frames = film.frames(options.start_seconds, options.end_seconds)
     for number, frame in enumerate(frames):
         mask = None if masks is None else next(masks)
+        if number < first:
+            continue
         faces = []
         for index, (track, path) in enumerate(zip(found.tracks, found.paths, strict=True)):
             if not track.first <= number <= track.last:
@@ -207,7 +243,7 @@ class _Report:
 
     def chunk(self, shot: Shot, chunk: range, windows: int) -> Callable[[], None]:
         """A chunk of about so many windows begins; what to call after each window."""
-        done = 0
+        done = -1
 
         def window() -> None:
             nonlocal done
@@ -217,4 +253,5 @@ class _Report:
             shots, faces = len(self.found.shots), len(self.found.tracks)
             self.listen(Step("restoring", frame, self.found.n_frames, shot.index + 1, shots, faces))
 
+        window()  # frames without faces are progress, too
         return window

@@ -29,8 +29,8 @@ JSON_SECONDS = 0.5
 class Reporter(Protocol):
     """Everything the commands have to say; progress and words on stderr, results on stdout."""
 
-    def start(self, path: Path) -> None:
-        """A film is begun."""
+    def start(self, path: Path, number: int = 1, of: int = 1) -> None:
+        """A film is begun, the `number`-th of `of`."""
 
     def step(self, step: Step) -> None:
         """Some frames further."""
@@ -72,7 +72,7 @@ def choose_reporter(*, as_json: bool, quiet: bool) -> Reporter:
 class QuietReporter:
     """Errors only."""
 
-    def start(self, path: Path) -> None:
+    def start(self, path: Path, number: int = 1, of: int = 1) -> None:
         pass
 
     def step(self, step: Step) -> None:
@@ -114,9 +114,11 @@ class LineReporter(QuietReporter):
         self.clock = Clock()
         self.next_line = 0.0
 
-    def start(self, path: Path) -> None:
+    def start(self, path: Path, number: int = 1, of: int = 1) -> None:
         self.clock = Clock()
         self.next_line = time.monotonic() + LINE_SECONDS
+        if of > 1:
+            sys.stderr.write(f"film {number} of {of}: {path}\n")
 
     def step(self, step: Step) -> None:
         if time.monotonic() < self.next_line:
@@ -148,17 +150,19 @@ class BarReporter(LineReporter):
         self.console = Console(stderr=True)
         self.bar = Progress(*columns, console=self.console, transient=True)
         self.task: TaskID | None = None
-        self.stage = ""
+        self.stage = self.which = ""
 
-    def start(self, path: Path) -> None:
+    def start(self, path: Path, number: int = 1, of: int = 1) -> None:
         self.clock, self.stage = Clock(), ""
+        self.which = f"{number}/{of} {path.name} " if of > 1 else ""
         self.bar.start()
 
     def step(self, step: Step) -> None:
         if step.stage != self.stage:
             if self.task is not None:
                 self.bar.remove_task(self.task)
-            self.task = self.bar.add_task(step.stage, total=step.frames, words="")
+            name = escape(self.which) + step.stage
+            self.task = self.bar.add_task(name, total=step.frames, words="")
             self.stage, self.clock = step.stage, Clock()
         assert self.task is not None
         words = describe(step, self.clock)
@@ -199,9 +203,9 @@ class JsonReporter(QuietReporter):
         sys.stdout.write(json.dumps({"event": event, **fields}, default=str) + "\n")
         sys.stdout.flush()
 
-    def start(self, path: Path) -> None:
+    def start(self, path: Path, number: int = 1, of: int = 1) -> None:
         self.clock, self.next_line = Clock(), 0.0
-        self._say("start", input=path)
+        self._say("start", input=path, number=number, of=of)
 
     def step(self, step: Step) -> None:
         if time.monotonic() < self.next_line and step.frame < step.frames:

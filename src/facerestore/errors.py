@@ -25,7 +25,17 @@ class ModelError(FaceRestoreError):
     exit_code = 4
 
 
+class DoneError(FaceRestoreError):
+    """The output is there already, made of the same input with the same model and options."""
+
+    exit_code = 0
+
+
 class ResourceError(FaceRestoreError):
     """Memory, disk or device is not enough or not there."""
 
     exit_code = 5
+
+
+class BusyError(ResourceError):
+    """Another process works on this film."""

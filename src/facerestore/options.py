@@ -29,6 +29,8 @@ class RestoreOptions:
     identity_guard: "off", "warn", "blend" (lower the strength where a face becomes another);
         None = warn if the model can tell
     max_vram: limit for a card's memory in GiB
+    resume: keep unfinished work where the program is stopped, and go on with it
+    keep_work: keep it also when the film is finished
     """
 
     tasks: Tasks = field(default_factory=lambda: Tasks(bfr=True))
@@ -48,6 +50,8 @@ class RestoreOptions:
     max_vram: float | None = None
     identity_guard: str | None = None
     overwrite: bool = False
+    resume: bool = True
+    keep_work: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -65,6 +69,13 @@ class RestoreOptions:
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and end <= start:
             raise UsageError(f"the part from {start} s to {end} s is empty")
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide what an output is like, as JSON."""
+        named = {**vars(self), "tasks": str(self.tasks)}
+        for name in ("overwrite", "resume", "keep_work"):
+            del named[name]
+        return {key: str(v) if isinstance(v, Path) else v for key, v in named.items()}
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,13 @@ class Person:
     """Somebody in the film.
 
     looks:  see `appearance`;  vector: unit vector of the identity network, if there is one
-    tracks: so far;  likeness: by track index and frame, the cosine between source and restored face
+    tracks: so far, as indices in Survey.tracks
+    likeness: by track index and frame, the cosine between source and restored face
     """
 
     looks: NDArray[np.float32]
     vector: Floats | None
-    tracks: list[FaceTrack]
+    tracks: list[int]
     reference: Reference
     likeness: dict[tuple[int, int], float] = field(default_factory=dict)
 
@@ -60,6 +61,7 @@ class People:
     """Restores clips of people and remembers what each of them looks like.
 
     numbers: person's number by track index;  seconds: spent in the model, on each device
+    earlier: cost and notes of the model from before the film was interrupted
     coloured, holes, covered: whether any face had colours, holes, next to nothing but holes
     """
 
@@ -68,7 +70,8 @@ class People:
         self.people: list[Person] = []
         self.numbers: dict[int, int] = {}
         self.coloured = self.holes = self.covered = False
-        self.told = len(tools.restorer.notes)  # of films before
+        self.told, self.paid = len(tools.restorer.notes), tools.restorer.cost  # of films before
+        self.earlier: tuple[int, list[str]] = (0, [])
         self.guard = chosen_guard(options, tools)
         areas = [float((path.side**2).sum()) for path in found.paths]
         self.star = int(np.argmax(areas)) if areas else -1  # whom a given picture shows
@@ -97,9 +100,19 @@ class People:
         if self.pool:
             self.pool.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def cost(self) -> int:
+        """Frames through the network, summed over passes."""
+        return self.earlier[0] + self.tools.restorer.cost - self.paid
+
+    @property
+    def notes(self) -> list[str]:
+        """What the model says of its work on this film, each thing once."""
+        return list(dict.fromkeys([*self.earlier[1], *self.tools.restorer.notes[self.told :]]))
+
     def warnings(self) -> list[str]:
         """What the user should know of the faces restored so far."""
-        words = list(dict.fromkeys(self.tools.restorer.notes[self.told :]))
+        words = self.notes
         if self.coloured:
             words.append("the film has colours already: those of the faces are replaced")
         if self.covered:
@@ -155,14 +168,15 @@ class People:
         best = _best(first.frames, track, first)
         looks, vector = appearance(first.frames[best]), self._vector(first, best)
         for number, person in enumerate(self.people):
-            apart = all(t.last < track.first or track.last < t.first for t in person.tracks)
+            theirs = [self.found.tracks[i] for i in person.tracks]
+            apart = all(t.last < track.first or track.last < t.first for t in theirs)
             if apart and _same(person, looks, vector):
-                person.tracks.append(track)
+                person.tracks.append(index)
                 return number
         reference = self.tools.reference if index == self.star else None
         if reference is None:
             reference = self._own_reference(track, first)
-        self.people.append(Person(looks, vector, [track], reference))
+        self.people.append(Person(looks, vector, [index], reference))
         return len(self.people) - 1
 
     def _own_reference(self, track: FaceTrack, first: FaceClip) -> Reference:

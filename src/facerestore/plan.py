@@ -10,6 +10,7 @@ import numpy as np
 from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Tasks
 from facerestore.masks import check_mask
+from facerestore.places import sidecar_path
 from facerestore.survey import Step, Survey, survey
 from facerestore.video.output import check_place
 from facerestore.video.profiles import SUFFIX_OF, choose_encoding
@@ -31,13 +32,16 @@ SLOW_SECONDS = 0.5  # for one frame-forward: not worth a second measurement
 OTHER_SECONDS = 0.03  # a frame's share of looking, cutting, pasting and encoding, at 720p
 
 
-def plan_output(film: Film, output: Path | None, options: RestoreOptions) -> Path:
+def plan_output(
+    film: Film, output: Path | None, options: RestoreOptions, name: str | None = None
+) -> Path:
     """Where the result goes; raises UsageError early for what cannot be written.
 
-    output: a file, a folder (there, the film keeps its name), or None = beside the source
+    output: a file, a folder, or None = beside the source
+    name:   in that folder, without the suffix; None = the film keeps its name
     """
     source, suffix = film.info.path, ".mp4"
-    folder = output is not None and (output.is_dir() or not output.suffix)
+    folder = output is not None and (name is not None or output.is_dir() or not output.suffix)
     if not options.crop_only:
         named = "" if output is None or folder else output.suffix
         encoding = choose_encoding(film.info, options.profile, suffix=named)
@@ -45,10 +49,10 @@ def plan_output(film: Film, output: Path | None, options: RestoreOptions) -> Pat
     if output is None:
         output = source.with_name(f"{source.stem}.restored{suffix}")
     elif folder:
-        output = output / f"{source.stem}{suffix}"
+        output = output / f"{name or source.stem}{suffix}"
     if output.exists() and output.samefile(source):
         raise UsageError(f"{output}: is the input itself; name another output")
-    if output.exists() and not options.overwrite:
+    if output.exists() and not options.overwrite and not sidecar_path(output).exists():
         raise UsageError(f"{output}: exists already; remove it or add --overwrite")
     check_place(output)
     if options.mask is not None:
@@ -75,12 +79,13 @@ def plan(
     output: Path | None,
     options: RestoreOptions,
     *,
+    name: str | None = None,
     tools: Callable[[], Tools],
     listen: Listener,
 ) -> dict[str, Any]:
     """Look at a film and say what `restore` would do, without writing anything."""
     film = open_video(source)
-    target = plan_output(film, output, options)
+    target = plan_output(film, output, options, name)
     encoding = choose_encoding(film.info, options.profile, suffix=target.suffix)
     loaded = tools()
     found = look(film, loaded.detector, options, listen)

@@ -7,12 +7,16 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import facerestore
+from facerestore.errors import BadInputError, DoneError, UsageError
 from facerestore.models.checkpoint import sha256
 from facerestore.people import low_likeness
+from facerestore.places import sidecar_path
+from facerestore.video.output import sidecar_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +24,11 @@ if TYPE_CHECKING:
     from facerestore.options import RestoreOptions, Tools
     from facerestore.people import People, Person
     from facerestore.survey import Survey
+    from facerestore.video.profiles import Encoding
 
-SUFFIX = ".facerestore.json"
-FORMAT = 1
+FORMAT = 2
+SAME = ("given", "model", "detector", "options")  # what makes an output the same, with the input
+LIBRARIES = ("av", "numpy", "opencv-python", "torch")  # whose versions can change a sample
 
 
 @dataclass(frozen=True)
@@ -70,24 +76,91 @@ def source_sum() -> str:
     return total.hexdigest()
 
 
-def sidecar_path(output: Path) -> Path:
-    """`film.mp4` -> `film.mp4.facerestore.json`, beside it."""
-    return output.with_name(output.name + SUFFIX)
+def job_of(
+    source: Path,
+    options: RestoreOptions,
+    tools: Tools,
+    encoding: Encoding,
+    known: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All that decides what an output is like, as JSON.
+
+    known: the record of an earlier output; the input's sum is taken from there if its size and time
+           are still the same
+    """
+    given = {"mask": options.mask, "reference": options.reference}
+    job = {
+        "tool": {
+            "name": "facerestore",
+            "version": facerestore.__version__,
+            "sha256": source_sum(),
+        },
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "input": _file_facts(source, (known or {}).get("input", {})),
+        "given": {name: path and sha256(path) for name, path in given.items()},
+        "model": tools.model,
+        "detector": {
+            "name": tools.detector.name,
+            "version": tools.detector.version,
+            "sha256": tools.detector.weights_sha256,
+        },
+        "options": options.deciding(),
+        "encoding": vars(encoding),
+    }
+    return json.loads(json.dumps(job, default=str))
 
 
-def write_sidecar(result: Result, options: RestoreOptions, tools: Tools) -> Path:
-    """Write the record of a finished film by atomic rename; returns its path."""
-    target = sidecar_path(result.output)
-    part = target.with_name(f".{target.name}.part")
+def _file_facts(path: Path, known: dict[str, Any]) -> dict[str, Any]:
+    facts = _size_and_time(path)
+    same = all(known.get(name) == value for name, value in facts.items())
+    return {**facts, "sha256": known.get("sha256") if same else sha256(path)}
+
+
+def _size_and_time(path: Path) -> dict[str, int]:
+    there = path.stat()
+    return {"size": there.st_size, "mtime_ns": there.st_mtime_ns}
+
+
+def check_unchanged(source: Path, job: dict[str, Any]) -> None:
+    """Raise BadInputError where the input is not any more what it was when the job began."""
     try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(record(result, options, tools), file, indent=1, default=str)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+        now = _size_and_time(source)
+    except OSError:
+        raise BadInputError(f"{source}: has vanished while it was read; bring it back") from None
+    if any(job["input"][name] != value for name, value in now.items()):
+        raise BadInputError(f"{source}: has changed while it was read; wait until it is complete")
+
+
+def read_sidecar(output: Path) -> dict[str, Any] | None:
+    """The record beside an output; None where there is none that can be read."""
+    try:
+        content = json.loads(sidecar_path(output).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def check_not_done(output: Path, job: dict[str, Any]) -> None:
+    """Raise DoneError where the output is there already, UsageError where another one is.
+
+    To be called under the output's lease: another process may just have made it.
+    """
+    if not output.exists():
+        return
+    known = read_sidecar(output)
+    if known and known.get("input", {}).get("sha256") == job["input"]["sha256"]:
+        whole = known.get("output", {}).get("size") == output.stat().st_size
+        if whole and all(known.get(name) == job[name] for name in SAME):
+            raise DoneError(f"{output}: done already")
+    raise UsageError(f"{output}: exists already, made in another way; remove it or add --overwrite")
+
+
+def write_sidecar(part: Path, result: Result, job: dict[str, Any]) -> None:
+    """Write the record of a finished part file, to be published along with it."""
+    with sidecar_part(part).open("w", encoding="utf-8") as file:
+        json.dump(record(part, result, job), file, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def changed(found: Survey, people: People) -> Iterator[dict[str, Any]]:
@@ -124,24 +197,14 @@ def identity_of(person: Person, index: int, *, blended: bool) -> dict[str, Any] 
     }
 
 
-def record(result: Result, options: RestoreOptions, tools: Tools) -> dict[str, Any]:
-    """The sidecar's content."""
+def record(part: Path, result: Result, job: dict[str, Any]) -> dict[str, Any]:
+    """The sidecar's content; `part` is the output before it has its name."""
+    size = part.stat().st_size
     return {
         "format": FORMAT,
-        "tool": {
-            "name": "facerestore",
-            "version": facerestore.__version__,
-            "sha256": source_sum(),
-        },
-        "input": {"path": result.source, "sha256": sha256(result.source)},
-        "output": {"path": result.output, "sha256": sha256(result.output)},
-        "model": tools.model,
-        "detector": {
-            "name": tools.detector.name,
-            "version": tools.detector.version,
-            "sha256": tools.detector.weights_sha256,
-        },
-        "options": {**vars(options), "tasks": str(options.tasks)},
+        **{name: job[name] for name in ("tool", "libraries", *SAME)},
+        "input": {"path": result.source, **job["input"]},
+        "output": {"path": result.output, "size": size, "sha256": sha256(part)},
         "encoder": result.encoder,
         "frames": result.frames,
         "shots": [[shot.first, shot.last] for shot in result.survey.shots],

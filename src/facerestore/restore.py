@@ -3,7 +3,7 @@
     survey          where every face is, in every frame (numbers only)
     cropped         a second pass cuts the faces out
     restored_faces  the model restores them, chunk by chunk
-    restore         a third, trailing pass pastes them and writes
+    write_film      a third, trailing pass pastes them and writes, segment by segment
 
 Three readers of the same film instead of one: decoding costs little, and memory then depends on
 the length of a chunk, never on the film's.
@@ -12,8 +12,8 @@ the length of a chunk, never on the film's.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from itertools import repeat, tee
+from dataclasses import dataclass, replace
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,20 +23,61 @@ from facerestore.errors import BadInputError
 from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
 from facerestore.people import People, chosen_guard
+from facerestore.places import sidecar_path
 from facerestore.plan import look, plan_output, warnings_of
-from facerestore.record import Result, changed, write_sidecar
+from facerestore.record import (
+    Result,
+    changed,
+    check_not_done,
+    check_unchanged,
+    job_of,
+    read_sidecar,
+    write_sidecar,
+)
 from facerestore.video.layout import colour_format, with_chroma
+from facerestore.video.output import atomic
 from facerestore.video.planes import blend
+from facerestore.video.profiles import choose_encoding
 from facerestore.video.reader import Film, open_video
-from facerestore.video.simple import X264, write_rgb
-from facerestore.video.writer import copy_film, create_like
+from facerestore.video.simple import X264, write_rgb_into
+from facerestore.video.writer import copy_into, written
+from facerestore.work import opened_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from facerestore.clips import FaceCrop
-    from facerestore.survey import Step
+    from facerestore.survey import Step, Survey
+    from facerestore.video.profiles import Encoding
     from facerestore.video.reader import VideoFrame
+    from facerestore.work import Work
+
+SEGMENT_FRAMES = 48  # and more, up to the end of a chunk: short ones cost time and space
+
+
+@dataclass(frozen=True)
+class Run:
+    """One film on its way through the program.
+
+    target: the film as it will be;  job: all that decides the output, see `job_of`
+    begin:  on the monotonic clock, in seconds
+    """
+
+    film: Film
+    target: Film
+    output: Path
+    options: RestoreOptions
+    tools: Tools
+    encoding: Encoding
+    job: dict[str, Any]
+    listen: Callable[[Step], None]
+    begin: float
+
+    @property
+    def note(self) -> str:
+        """The tag that names the tool and what it did."""
+        version, model = facerestore.__version__, self.tools.model["name"]
+        return f"facerestore {version}: {self.options.tasks} ({model})"
 
 
 def restore(
@@ -44,90 +85,118 @@ def restore(
     output: Path | None = None,
     options: RestoreOptions | None = None,
     *,
+    name: str | None = None,
     tools: Callable[[], Tools] | None = None,
     listen: Callable[[Step], None] = lambda step: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """Restore one film and write its sidecar; nothing is left behind where that fails.
+    """Restore one film and write its sidecar; what is begun is kept for the next call, hidden.
 
-    output: None = `NAME.restored.EXT` beside the source
+    output: file or folder;  None = `NAME.restored.EXT` beside the source
+    name:   in that folder, without the suffix;  None = as the source
     tools:  called once the film is known to be readable; None = `load_tools(options)`
-    Raises the errors of `facerestore.errors`.
+    say:    told what the user should know before the end
+    Raises the errors of `facerestore.errors`; DoneError where the output is there already.
     """
     begin = time.monotonic()
     options = options or RestoreOptions()
     film = open_video(Path(source))
-    output = plan_output(film, output, options)
+    output = plan_output(film, output, options, name)
     loaded = tools() if tools else load_tools(options)
     chosen_guard(options, loaded)  # looking takes long; what is impossible should be said before
-    found = look(film, loaded.detector, options, listen)
-    looked = time.monotonic()
-    warnings = warnings_of(film, found, options, loaded)
-    cost = loaded.restorer.cost
-    people = People(found, loaded, options)
-    note = f"facerestore {facerestore.__version__}: {options.tasks} ({loaded.model['name']})"
-    encoder: dict[str, Any] = {"codec": "copy"}
-    whole = options.start_seconds is None and options.end_seconds is None
-    alone = film.info.hdr or not found.tracks
-    if alone and options.crop_only:
-        raise BadInputError(f"{source}: no face to write with --crop-only; leave the option out")
-    if alone and whole:
-        warnings += copy_film(film, output, note=note, overwrite=options.overwrite)
-    elif options.crop_only:
-        write_crops(film, output, restored_faces(film, people, options, listen), options)
-        encoder = {"codec": "libx264", **X264}
-        if film.info.other:
-            warnings.append("--crop-only writes the picture alone: no sound, no other streams")
-    else:
-        faces = restored_faces(film, people, options, listen)
-        if alone:
-            faces = repeat([], found.n_frames)
-        encoder = write_film(film, output, faces, options, note, warnings)
-    warnings += people.warnings()
-    seconds = {
-        "looking": round(looked - begin, 3),
-        "model": round(people.seconds, 3),
-        "total": round(time.monotonic() - begin, 3),
-    }
-    result = Result(
-        source=film.info.path,
-        output=output,
-        frames=found.n_frames,
-        survey=found,
-        faces=tuple(changed(found, people)),
-        warnings=tuple(warnings),
-        seconds=seconds,
-        cost=loaded.restorer.cost - cost,
-        encoder=encoder,
-    )
-    write_sidecar(result, options, loaded)
+    target = with_room_for_colour(film, options)
+    encoding = choose_encoding(target.info, options.profile, suffix=output.suffix)
+    job = job_of(film.info.path, options, loaded, encoding, read_sidecar(output))
+    run = Run(film, target, output, options, loaded, encoding, job, listen, begin)
+    with opened_work(output, job, resume=options.resume, keep=options.keep_work, say=say) as work:
+        if not options.overwrite:
+            check_not_done(output, job)
+        found = work.survey(film, lambda: look(film, loaded.detector, options, listen))
+        with atomic(
+            output,
+            film.info.path,
+            overwrite=options.overwrite,
+            folder=work.folder,
+            sidecar=sidecar_path(output),
+        ) as part:
+            result = make(run, part, found, work)
+            write_sidecar(part, result, job)
+            check_unchanged(film.info.path, job)
+            work.lease.check()
     return result
 
 
-def write_film(
-    film: Film,
-    output: Path,
-    faces: Iterator[list[FaceCrop]],
-    options: RestoreOptions,
-    note: str,
-    warnings: list[str],
-) -> dict[str, Any]:
-    """Paste the faces of each frame into it and encode it; returns what encoded it."""
-    colour = options.tasks.color and film.info.pix_fmt.startswith("gray")
-    target = Film(replace(film.info, pix_fmt=colour_format(film.info.pix_fmt))) if colour else film
-    with create_like(
-        target,
-        output,
-        profile=options.profile,
-        note=note,
+def make(run: Run, part: Path, found: Survey, work: Work) -> Result:
+    """Write the new film into a part file."""
+    film, options, looked = run.film, run.options, time.monotonic()
+    warnings = warnings_of(film, found, options, run.tools)
+    nobody = film.info.hdr or not found.tracks
+    if nobody and options.crop_only:
+        raise BadInputError(
+            f"{film.info.path}: no face to write with --crop-only; leave the option out"
+        )
+    people = People(replace(found, tracks=(), paths=()) if nobody else found, run.tools, options)
+    encoder: dict[str, Any] = {"codec": run.encoding.codec, **run.encoding.options}
+    if nobody and options.start_seconds is None and options.end_seconds is None:
+        encoder = {"codec": "copy"}
+        warnings += copy_into(film, part, note=run.note)
+    elif options.crop_only:
+        encoder = {"codec": "libx264", **X264}
+        warnings += write_crops(run, part, people)
+    else:
+        warnings += write_film(run, part, people, work)
+    seconds = {
+        "looking": round(looked - run.begin, 3),
+        "model": round(people.seconds, 3),
+        "total": round(time.monotonic() - run.begin, 3),
+    }
+    return Result(
+        source=film.info.path,
+        output=run.output,
+        frames=found.n_frames,
+        survey=found,
+        faces=tuple(changed(found, people)),
+        warnings=(*warnings, *people.warnings()),
+        seconds=seconds,
+        cost=people.cost,
+        encoder=encoder,
+    )
+
+
+def write_film(run: Run, part: Path, people: People, work: Work) -> list[str]:
+    """Paste the faces of each frame into it and encode it, from where the work stands.
+
+    Returns warnings.
+    """
+    film, options = run.film, run.options
+    overlap = work.known(people)
+    pieces = restored_faces(film, people, options, run.listen, first=work.frames, overlap=overlap)
+    frames = islice(film.frames(options.start_seconds, options.end_seconds), work.frames, None)
+    with written(
+        run.target,
+        part,
+        encoding=run.encoding,
+        folder=work.folder,
+        note=run.note,
         start_seconds=options.start_seconds,
         end_seconds=options.end_seconds,
-        overwrite=options.overwrite,
     ) as sink:
-        frames = film.frames(options.start_seconds, options.end_seconds)
-        for frame, pasted in zip(frames, faces, strict=True):
-            sink.write(paste(with_chroma(frame) if colour else frame, pasted, film, options))
-    warnings += sink.warnings
-    return {"codec": sink.encoding.codec, **sink.encoding.options}
+        for piece in pieces:
+            for faces in piece.faces:
+                frame = next(frames)
+                if run.target is not film:
+                    frame = with_chroma(frame)
+                sink.write(paste(frame, faces, film, options))
+            if sink.waiting >= SEGMENT_FRAMES:
+                work.keep(sink, people, piece.overlap)
+    return sink.warnings
+
+
+def with_room_for_colour(film: Film, options: RestoreOptions) -> Film:
+    """The film as it is written: a grey one that is to be coloured gets chroma planes."""
+    if not (options.tasks.color and film.info.pix_fmt.startswith("gray")):
+        return film
+    return Film(replace(film.info, pix_fmt=colour_format(film.info.pix_fmt)))
 
 
 def paste(
@@ -150,18 +219,21 @@ def paste(
     return frame
 
 
-def write_crops(
-    film: Film, output: Path, faces: Iterator[list[FaceCrop]], options: RestoreOptions
-) -> None:
-    """The restored squares alone, as a film of their own with the frames' times."""
+def write_crops(run: Run, part: Path, people: People) -> list[str]:
+    """The restored squares alone, as a film of their own with the frames' times; warnings."""
+    film, options = run.film, run.options
+    pieces = restored_faces(film, people, options, run.listen)
+    faces = (found for piece in pieces for found in piece.faces)
     frames = film.frames(options.start_seconds, options.end_seconds)
     pairs = ((f.pts, found[0]) for f, found in zip(frames, faces, strict=True) if found)
     times, pictures = tee(pairs)
-    write_rgb(
-        output,
+    write_rgb_into(
+        part,
         (face.restored for _, face in pictures),
         pts=(pts or 0 for pts, _ in times),
         time_base=film.info.time_base,
         rate=film.info.rate,
-        overwrite=options.overwrite,
     )
+    if film.info.other:
+        return ["--crop-only writes the picture alone: no sound, no other streams"]
+    return []

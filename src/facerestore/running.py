@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facerestore.errors import FaceRestoreError, UsageError
+from facerestore.attempt import BROKEN, FAILED, INTERRUPTED, Outcome, attempt, explain
+from facerestore.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from facerestore.console import Reporter
+    from facerestore.films import Job
     from facerestore.options import RestoreOptions, Tools
-
-SOME_FAILED, RESOURCES, INTERRUPTED = 1, 5, 130
-
-
-def outputs_for(inputs: list[Path], out: Path | None) -> list[Path | None]:
-    """The output the user named for each input, None where the tool chooses a name.
-
-    Raises UsageError for one output file but several films, or films of the same name.
-    """
-    if str(out) == "-":
-        raise UsageError("-: films are not written to stdout; name a file or a folder")
-    if out is None:
-        return [None] * len(inputs)
-    if len(inputs) == 1:
-        return [out]
-    if out.is_file() or (out.suffix and not out.is_dir()):
-        raise UsageError(f"{out}: is one file, but there are {len(inputs)} films; name a folder")
-    seen: dict[str, Path] = {}
-    for source in inputs:
-        other = seen.setdefault(source.name, source)
-        if other is not source:
-            raise UsageError(
-                f"{source}: has the same name as {other}; restore them into different folders"
-            )
-    return [out for _ in inputs]
+    from facerestore.sandbox import Limits
 
 
 def seconds_from(text: str | None) -> float | None:
@@ -61,50 +40,98 @@ def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, ve
     """Run a job; every failure becomes one sentence and an exit code."""
     try:
         return job()
-    except FaceRestoreError as error:
-        return _failed(reporter, path, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        text = "interrupted; nothing half-written is left, run the command again"
-        return _failed(reporter, path, text, INTERRUPTED)
-    except MemoryError:
-        text = f"{path or 'facerestore'}: not enough memory; close other programs"
-        return _failed(reporter, path, text, RESOURCES)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SOME_FAILED
-    except Exception as error:
-        if verbose:
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        text, code = explain(error, path)
+        if verbose and code == FAILED:
             raise
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        text = "the disk is full; free some space" if full else f"unexpected failure ({error!r})"
-        advice = "" if full else "; run it with --verbose and report what it prints"
-        code = RESOURCES if full else SOME_FAILED
-        return _failed(reporter, path, f"{path or 'facerestore'}: {text}{advice}", code)
+        reporter.close()
+        reporter.fail(path, text, code)
+        return code
     finally:
         reporter.close()
 
 
-def _failed(reporter: Reporter, path: Path | None, text: str, code: int) -> int:
-    reporter.close()
-    reporter.fail(path, text, code)
-    return code
-
-
 def restore_all(
-    inputs: list[Path],
-    out: Path | None,
+    jobs: list[Job],
     options: RestoreOptions,
     reporter: Reporter,
     *,
-    dry_run: bool,
-    verbose: bool,
+    limits: Limits | None = None,
+    report: Path | None = None,
+    verbose: bool = False,
 ) -> int:
-    """Restore film after film; one that fails does not stop the rest. Returns the exit code."""
-    from facerestore.options import load_tools
-    from facerestore.plan import plan
-    from facerestore.restore import restore
+    """Restore films, in a process of their own if `limits` are given. Returns the exit code.
 
-    targets = outputs_for(inputs, out)
+    report: where the report of a batch goes;  None = no batch, or one without a folder
+    """
+    if limits is None:
+        with loading(options, reporter) as tools:
+
+            def here(job: Job) -> Outcome:
+                return attempt(job, options, tools, reporter, verbose=verbose)
+
+            return _restore(jobs, here, reporter, report)
+    from facerestore.sandbox import Sandbox
+
+    box = Sandbox(options, limits, verbose=verbose)
+    try:
+        return _restore(jobs, lambda job: box.attempt(job, reporter), reporter, report)
+    finally:
+        box.close()
+
+
+def _restore(
+    jobs: list[Job],
+    attempt_one: Callable[[Job], Outcome],
+    reporter: Reporter,
+    report: Path | None,
+) -> int:
+    from facerestore.batch import run_batch, tell
+
+    if report is not None or len(jobs) > 1:
+        return run_batch(jobs, attempt_one, reporter, report=report)
+    reporter.start(jobs[0].source)
+    outcome = attempt_one(jobs[0])
+    if outcome.code:
+        outcome = replace(outcome, status=BROKEN)  # elsewhere: nobody else will tell
+    tell(jobs[0], outcome, reporter)
+    return outcome.code
+
+
+def look_all(jobs: list[Job], options: RestoreOptions, reporter: Reporter, *, verbose: bool) -> int:
+    """Say what would be done to each film, without writing anything. Returns the exit code."""
+    from facerestore.plan import plan
+
+    with loading(options, reporter) as tools:
+        codes: list[int] = []
+        for job in jobs:
+
+            def look(job: Job = job) -> int:
+                reporter.start(job.source)
+                facts = plan(
+                    job.source,
+                    job.output,
+                    options,
+                    name=job.name,
+                    tools=tools,
+                    listen=reporter.step,
+                )
+                reporter.tell(job.source, facts)
+                return 0
+
+            codes.append(guarded(look, job.source, reporter, verbose=verbose))
+            if codes[-1] == INTERRUPTED:
+                return INTERRUPTED
+    return codes[0] if len(codes) == 1 else FAILED * any(codes)
+
+
+@contextmanager
+def loading(options: RestoreOptions, reporter: Reporter) -> Iterator[Callable[[], Tools]]:
+    """What loads the tools when they are first needed; they are given back at the end."""
+    from facerestore.options import load_tools
 
     @cache
     def tools() -> Tools:
@@ -112,27 +139,8 @@ def restore_all(
         reporter.note(f"model {loaded.model['name']}: {loaded.why}")
         return loaded
 
-    codes: list[int] = []
     try:
-        for source, target in zip(inputs, targets, strict=True):
-
-            def job(source: Path = source, target: Path | None = target) -> int:
-                reporter.start(source)
-                if dry_run:
-                    reporter.tell(
-                        source, plan(source, target, options, tools=tools, listen=reporter.step)
-                    )
-                    return 0
-                result = restore(source, target, options, tools=tools, listen=reporter.step)
-                for text in result.warnings:
-                    reporter.warn(source, text)
-                reporter.finish(result)
-                return 0
-
-            codes.append(guarded(job, source, reporter, verbose=verbose))
-            if codes[-1] == INTERRUPTED:
-                return INTERRUPTED
+        yield tools
     finally:
         if tools.cache_info().currsize:
             tools().restorer.close()
-    return codes[0] if len(codes) == 1 else SOME_FAILED * any(codes)

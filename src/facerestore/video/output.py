@@ -24,9 +24,18 @@ NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 @contextmanager
-def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path]:
+def atomic(
+    path: Path,
+    source: Path | None,
+    *,
+    overwrite: bool,
+    folder: Path | None = None,
+    sidecar: Path | None = None,
+) -> Iterator[Path]:
     """A part file that becomes `path` when the block ends well, and is deleted otherwise.
 
+    folder:  where the part file is, None = beside `path`; on the same file system
+    sidecar: what becomes of `sidecar_part` of the part file, a moment before
     Raises UsageError if `path` is there already or is the source, ResourceError for disk trouble.
     """
     if source is not None and path.exists() and path.samefile(source):
@@ -34,13 +43,38 @@ def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists already; remove it or add --overwrite")
     part = path.with_name(f".{path.stem[:NAME_LETTERS]}.{os.getpid()}.part{path.suffix}")
+    if folder is not None:
+        part = folder / f"film{path.suffix}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # FFmpeg opens it with the first packet; a refusal should not come that late
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        _publish(part, path, overwrite=overwrite)
+        with explained(path, source):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()  # FFmpeg opens it with the first packet; a refusal should come sooner
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            if sidecar is not None:
+                os.replace(sidecar_part(part), sidecar)
+            try:
+                _publish(part, path, overwrite=overwrite)
+            except BaseException:
+                if sidecar is not None:
+                    sidecar.unlink()  # it does not describe what is there
+                raise
+    finally:
+        with suppress(OSError):  # where the folder itself cannot be, there is no part file
+            part.unlink()
+
+
+def sidecar_part(part: Path) -> Path:
+    """Where the record of a part file is written."""
+    return part.with_name(part.name + ".json")
+
+
+@contextmanager
+def explained(path: Path, source: Path | None) -> Iterator[None]:
+    """Turn failures to write `path`, made of `source`, into one sentence each."""
+    try:
+        yield
     except (FFmpegError, OSError) as error:
         number = getattr(error, "errno", None)
         if number in NO_SPACE:
@@ -53,9 +87,6 @@ def atomic(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path
                 "repair the file first"
             ) from error
         raise ResourceError(f"{path}: cannot be written ({error}); try another place") from error
-    finally:
-        with suppress(OSError):  # where the folder itself cannot be, there is no part file
-            part.unlink()
 
 
 def _publish(part: Path, path: Path, *, overwrite: bool) -> None:

@@ -45,22 +45,34 @@ def write_rgb(
     pts: one increasing number per picture, in units of `time_base` seconds
     Raises ValueError for odd sizes or a change of size, else as `writer.create_like`.
     """
-    count = 0
     with atomic(path, None, overwrite=overwrite) as part:
-        container = "matroska" if path.suffix.lower() == ".mkv" else "mp4"
-        with av.open(str(part.absolute()), "w", format=container) as target:
-            stream = cast("av.VideoStream", target.add_stream("libx264", rate=rate, options=X264))
-            for picture, time in zip(frames, pts, strict=True):
-                if count == 0:
-                    _set_up(stream, picture, time_base)
-                if picture.shape != (stream.height, stream.width, 3):
-                    raise ValueError(f"picture {count} is {picture.shape}, not like the first")
-                target.mux(stream.encode(_yuv_frame(picture, time, time_base)))
-                count += 1
-            if count:
-                target.mux(stream.encode(None))
-        if not count:
-            raise ValueError("no pictures to write")
+        return write_rgb_into(part, frames, pts=pts, time_base=time_base, rate=rate)
+
+
+def write_rgb_into(
+    part: Path,
+    frames: Iterable[Bytes],
+    *,
+    pts: Iterable[int],
+    time_base: Fraction,
+    rate: Fraction,
+) -> int:
+    """As `write_rgb`, into a part file."""
+    count = 0
+    container = "matroska" if part.suffix.lower() == ".mkv" else "mp4"
+    with av.open(str(part.absolute()), "w", format=container) as target:
+        stream = cast("av.VideoStream", target.add_stream("libx264", rate=rate, options=X264))
+        for picture, time in zip(frames, pts, strict=True):
+            if count == 0:
+                _set_up(stream, picture, time_base)
+            if picture.shape != (stream.height, stream.width, 3):
+                raise ValueError(f"picture {count} is {picture.shape}, not like the first")
+            target.mux(stream.encode(_yuv_frame(picture, time, time_base)))
+            count += 1
+        if count:
+            target.mux(stream.encode(None))
+    if not count:
+        raise ValueError("no pictures to write")
     return count
 
 

@@ -1,0 +1,171 @@
+"""One process at a time: a lease on a folder that also works over network file systems.
+
+A lease is a file `lease.N` that its holder touches every few seconds. The greatest N holds; who
+takes over a stale lease makes the next one, and making a file that must not exist yet is atomic
+everywhere, so only one of several succeeds. A holder that was asleep sees the greater number.
+Ages are looked at on the file server's clock, and nobody is called dead before it has been watched
+for a while: clocks may jump.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facerestore.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BEAT_SECONDS = 4.0
+STALE_SECONDS = 30.0  # without a sign of life
+WATCHED_SECONDS = 10.0  # two beats and a half: a clock has jumped if there is a sign of life
+FREE = "free"
+
+
+class Lease:
+    """A folder that is ours as long as `check` does not say otherwise."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
+        self.path = _path(folder, number)
+        self.lost = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise BusyError where another process has taken over, because this one was asleep."""
+        if self.lost or _newest(self.folder) != self.number:
+            self.lost = True
+            raise BusyError(f"{self.folder}: another process has taken over this film")
+
+    def _beat(self) -> None:
+        while not self._done.wait(BEAT_SECONDS):
+            try:
+                os.utime(self.path)
+            except OSError:
+                self.lost = not self.path.exists()  # a network may be away for a while
+
+    def end(self) -> None:
+        """Let others have the folder."""
+        self._done.set()
+        self._thread.join()
+        with suppress(OSError):  # the folder may be gone, and that is as good
+            if not self.lost:
+                self.path.write_text(FREE)
+
+
+@contextmanager
+def leased(folder: Path) -> Iterator[Lease]:
+    """Make a folder and hold it; raises BusyError where another process does."""
+    lease = Lease(folder, _take(folder))
+    try:
+        yield lease
+    finally:
+        lease.end()
+
+
+def _take(folder: Path) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        newest = _newest(folder)
+        if newest and not is_free(folder):
+            raise BusyError(
+                f"{folder}: {_holder(_path(folder, newest))} is restoring this film; wait for it"
+            )
+        try:
+            with _path(folder, newest + 1).open("x") as file:
+                file.write(f"{_place()} {os.getpid()}")
+        except FileExistsError:
+            raise BusyError(f"{folder}: another process was faster; wait for it") from None
+        except FileNotFoundError:  # its holder has just finished and removed it
+            continue
+        for number in _numbers(folder):
+            if number <= newest:
+                _path(folder, number).unlink(missing_ok=True)
+        return newest + 1
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nobody holds a folder (any more); may take `WATCHED_SECONDS` to tell."""
+    newest = _newest(folder)
+    path = _path(folder, newest)
+    try:
+        text = path.read_text()
+        if not newest or text == FREE or _is_dead(text):
+            return True
+        before, now = path.stat().st_mtime, _server_time(folder)
+        if abs(now - before) < STALE_SECONDS:
+            return False
+        end = time.monotonic() + WATCHED_SECONDS
+        while time.monotonic() < end:
+            time.sleep(BEAT_SECONDS / 8)
+            if path.stat().st_mtime != before:
+                return False
+    except FileNotFoundError:
+        return _newest(folder) == 0
+    return True
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"lease.{number}"
+
+
+def _numbers(folder: Path) -> list[int]:
+    words = (path.name.partition(".")[2] for path in folder.glob("lease.*"))
+    return [int(word) for word in words if word.isdigit()]
+
+
+def _newest(folder: Path) -> int:
+    """Number of the lease in force, 0 where there is none."""
+    return max(_numbers(folder), default=0)
+
+
+def _server_time(folder: Path) -> float:
+    """What the clock that stamps this folder's files shows."""
+    probe = folder / f"clock.{os.getpid()}"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _place() -> str:
+    """Where process numbers mean the same: host, boot and, in containers, name space."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return "/".join(parts)
+
+
+def _is_dead(text: str) -> bool:
+    """Whether the holder was a process of this machine that is gone; others can only be watched.
+
+    A new process may have got the number of a dead one: that one gives no sign of life.
+    """
+    place, _, number = text.rpartition(" ")
+    if place != _place() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):
+        place, _, number = path.read_text().rpartition(" ")
+        if number.isdigit():
+            return f"process {number} on {place.partition('/')[0]}"
+    return "another process"
