@@ -108,9 +108,10 @@ def main() -> int:
             out = root / "killed" / profile
             while True:
                 process = subprocess.Popen(command(profile, root / "in" / profile, out))
+                span = calm / len(profiles) / max(share, 1)
+                wait = chance.uniform(0.3, 1.0) * span if share else None
                 try:
-                    wait = chance.uniform(4, 4 + 1.5 * calm / len(profiles) / share)
-                    process.wait(wait if share else None)
+                    process.wait(wait)
                     break
                 except subprocess.TimeoutExpired:
                     before = finished_frames(out)

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from facerestore.errors import BusyError
 
 if TYPE_CHECKING:
@@ -153,13 +155,7 @@ def _is_dead(text: str) -> bool:
     place, _, number = text.rpartition(" ")
     if place != _place() or not number.isdigit():
         return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return not psutil.pid_exists(int(number))
 
 
 def _holder(path: Path) -> str:

@@ -191,7 +191,7 @@ def write_film(run: Run, part: Path, people: People, work: Work) -> list[str]:
                 sink.write(paste(frame, faces, film, options))
             if sink.waiting >= SEGMENT_FRAMES:
                 work.keep(sink, people, piece.overlap)
-                check_room(work.folder, sum(sum(segment.sizes) for segment in sink.segments))
+                check_room(work.folder, sink.stored_bytes)  # the film to be joined
     return sink.warnings
 
 
