@@ -117,7 +117,7 @@ def test_a_holder_that_was_asleep_learns_that_it_was_followed(tmp_path, hold, hu
 
 
 def test_only_one_of_many_takes_over(tmp_path):
-    stranger(tmp_path / "f", age=0, text="free")
+    stranger(tmp_path / "f", age=0).rename(tmp_path / "f" / "lease.3.free")
     command = [sys.executable, "-c", HOLD, str(tmp_path / "f")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(6)]

@@ -84,7 +84,7 @@ def run_batch(
             write_json(report, {**_about(), **summary, "films": films})
         if len(jobs) > 1:
             reporter.close()
-            reporter.tell(None, summary | _failures(list(entries.values())))
+            reporter.sum_up(summary | _failures(list(entries.values())))
     codes = [entry.outcome.code for entry in entries.values() if entry.outcome.status == BROKEN]
     if ModelError.exit_code in codes:
         return ModelError.exit_code

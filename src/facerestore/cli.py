@@ -12,26 +12,33 @@ import typer
 
 from facerestore import cli_checks, cli_evaluate, cli_models, cli_train
 from facerestore.cli_options import (
+    CropOnly,
     Device,
     End,
     Faces,
     FilesFrom,
     Films,
+    IdentityGuard,
     Inputs,
     Json,
     KeepWork,
+    Mask,
     MaxVram,
     MemoryLimit,
     Mode,
     Model,
+    Out,
+    Overwrite,
     Profile,
     Profiles,
     Quiet,
+    ReferencePhoto,
     Resume,
     Sandbox,
     Shard,
     StallLimit,
     Start,
+    Steps,
     Task,
     Verbose,
 )
@@ -51,28 +58,17 @@ app = typer.Typer(
 @app.command()
 def restore(
     inputs: Inputs = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
-    ] = None,
+    out: Out = None,
     files_from: FilesFrom = None,
     task: Task = "bfr",
     model: Model = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="Picture or video, white where to fill; for task inpaint."),
-    ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="A good picture of the person with the largest face.")
-    ] = None,
+    mask: Mask = None,
+    reference: ReferencePhoto = None,
     faces: Annotated[Faces, typer.Option(help="Everybody, or the largest face only.")] = Faces.all,
     strength: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="1 = as restored, 0 = as the source.")
     ] = 1.0,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="Steps; default mini: 1, svfr: 50, then 30."),
-    ] = None,
+    steps: Steps = None,
     mode: Mode = "exact",
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same film.")
@@ -80,19 +76,11 @@ def restore(
     profile: Profiles = Profile.share,
     start: Start = None,
     end: End = None,
-    crop_only: Annotated[
-        bool,
-        typer.Option("--crop-only", help="Write the largest restored face as a square film."),
-    ] = False,
+    crop_only: CropOnly = False,
     device: Device = "auto",
     max_vram: MaxVram = None,
-    identity_guard: Annotated[
-        str | None,
-        typer.Option(help="off, warn or blend: what happens where a face becomes another (svfr)."),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.")
-    ] = False,
+    identity_guard: IdentityGuard = None,
+    overwrite: Overwrite = False,
     resume: Resume = True,
     keep_work: KeepWork = False,
     shard: Shard = None,

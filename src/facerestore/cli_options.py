@@ -94,3 +94,27 @@ Mode = Annotated[
 MaxVram = Annotated[
     float | None, typer.Option(min=0.5, help="Use at most so many GiB of the card's memory.")
 ]
+Mask = Annotated[
+    Path | None,
+    typer.Option(help="Picture or video, white where to fill; for task inpaint."),
+]
+ReferencePhoto = Annotated[
+    Path | None, typer.Option(help="A good picture of the person with the largest face.")
+]
+IdentityGuard = Annotated[
+    str | None,
+    typer.Option(help="off, warn or blend: what happens where a face becomes another (svfr)."),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Steps; default mini: 1, svfr: 50, then 30."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Output file; a folder where there are several films."),
+]
+CropOnly = Annotated[
+    bool,
+    typer.Option("--crop-only", help="Write the largest restored face as a square film."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

@@ -50,6 +50,9 @@ class Reporter(Protocol):
     def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
         """What was found out."""
 
+    def sum_up(self, facts: dict[str, Any]) -> None:
+        """What became of a batch."""
+
     def row(self, facts: dict[str, Any], *, first: bool) -> None:
         """One line of a long table."""
 
@@ -94,6 +97,9 @@ class QuietReporter:
         self.close()
         table(path.name if path else "facerestore", facts)
 
+    def sum_up(self, facts: dict[str, Any]) -> None:
+        pass
+
     def row(self, facts: dict[str, Any], *, first: bool) -> None:
         wide = [62 if isinstance(value, str) else 13 for value in facts.values()]
         if first:
@@ -124,7 +130,8 @@ class LineReporter(QuietReporter):
         if time.monotonic() < self.next_line:
             return
         self.next_line = time.monotonic() + LINE_SECONDS
-        sys.stderr.write(f"{step.stage} {_share(step):3.0f} %  {describe(step, self.clock)}\n")
+        share = min(100.0, 100 * step.frame / max(step.frames, 1))
+        sys.stderr.write(f"{step.stage} {share:3.0f} %  {describe(step, self.clock)}\n")
 
     def note(self, text: str) -> None:
         sys.stderr.write(f"{text}\n")
@@ -134,6 +141,9 @@ class LineReporter(QuietReporter):
 
     def finish(self, result: Result) -> None:
         sys.stderr.write(summary(result) + "\n")
+
+    def sum_up(self, facts: dict[str, Any]) -> None:
+        table("films", facts)
 
 
 class BarReporter(LineReporter):
@@ -233,6 +243,9 @@ class JsonReporter(QuietReporter):
     def tell(self, path: Path | None, facts: dict[str, Any]) -> None:
         self._say("facts", **facts)
 
+    def sum_up(self, facts: dict[str, Any]) -> None:
+        self._say("summary", **facts)
+
     def row(self, facts: dict[str, Any], *, first: bool) -> None:
         self._say("row", **facts)
 
@@ -263,10 +276,6 @@ def describe(step: Step, clock: Clock) -> str:
     faces = "1 face" if step.faces == 1 else f"{step.faces} faces"
     frames = f"frame {step.frame:.0f}/{step.frames}"
     return f"{frames} · {shots} · {faces} · {clock.rate(step.frame):.1f} fps"
-
-
-def _share(step: Step) -> float:
-    return min(100.0, 100 * step.frame / max(step.frames, 1))
 
 
 def summary(result: Result) -> str:

@@ -1,10 +1,10 @@
 """One process at a time: a lease on a folder that also works over network file systems.
 
-A lease is a file `lease.N` that its holder touches every few seconds. The greatest N holds; who
-takes over a stale lease makes the next one, and making a file that must not exist yet is atomic
-everywhere, so only one of several succeeds. A holder that was asleep sees the greater number.
-Ages are looked at on the file server's clock, and nobody is called dead before it has been watched
-for a while: clocks may jump.
+A lease is a file `lease.N` that its holder touches every few seconds and renames to `lease.N.free`
+in the end. The greatest N holds; who takes over a stale lease makes the next one, and making a file
+that must not exist yet is atomic everywhere, so only one of several succeeds. A holder that was
+asleep sees the greater number. Ages are looked at on the file server's clock, and nobody is called
+dead before it has been watched for a while: clocks may jump.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from facerestore.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BEAT_SECONDS = 4.0
+FREE = ".free"  # ending of a lease that was given back: renaming works on a full disk, too
 STALE_SECONDS = 30.0  # without a sign of life
 WATCHED_SECONDS = 10.0  # two beats and a half: a clock has jumped if there is a sign of life
-FREE = "free"
 
 
 class Lease:
@@ -57,8 +59,7 @@ class Lease:
         self._done.set()
         self._thread.join()
         with suppress(OSError):  # the folder may be gone, and that is as good
-            if not self.lost:
-                self.path.write_text(FREE)
+            os.rename(self.path, f"{self.path}{FREE}")
 
 
 @contextmanager
@@ -86,9 +87,9 @@ def _take(folder: Path) -> int:
             raise BusyError(f"{folder}: another process was faster; wait for it") from None
         except FileNotFoundError:  # its holder has just finished and removed it
             continue
-        for number in _numbers(folder):
-            if number <= newest:
-                _path(folder, number).unlink(missing_ok=True)
+        for path in folder.glob("lease.*"):
+            if _number(path) <= newest:
+                path.unlink(missing_ok=True)
         return newest + 1
 
 
@@ -97,8 +98,7 @@ def is_free(folder: Path) -> bool:
     newest = _newest(folder)
     path = _path(folder, newest)
     try:
-        text = path.read_text()
-        if not newest or text == FREE or _is_dead(text):
+        if not newest or Path(f"{path}{FREE}").exists() or _is_dead(path.read_text()):
             return True
         before, now = path.stat().st_mtime, _server_time(folder)
         if abs(now - before) < STALE_SECONDS:
@@ -117,14 +117,15 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"lease.{number}"
 
 
-def _numbers(folder: Path) -> list[int]:
-    words = (path.name.partition(".")[2] for path in folder.glob("lease.*"))
-    return [int(word) for word in words if word.isdigit()]
+def _number(path: Path) -> int:
+    """`lease.12.free` -> 12."""
+    word = path.name.removesuffix(FREE).partition(".")[2]
+    return int(word) if word.isdigit() else 0
 
 
 def _newest(folder: Path) -> int:
     """Number of the lease in force, 0 where there is none."""
-    return max(_numbers(folder), default=0)
+    return max((_number(path) for path in folder.glob("lease.*")), default=0)
 
 
 def _server_time(folder: Path) -> float:
@@ -154,13 +155,7 @@ def _is_dead(text: str) -> bool:
     place, _, number = text.rpartition(" ")
     if place != _place() or not number.isdigit():
         return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return not psutil.pid_exists(int(number))
 
 
 def _holder(path: Path) -> str:

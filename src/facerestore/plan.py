@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from facerestore.faces.detect import Detector
     from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions, Tools
+    from facerestore.video.profiles import Encoding
     from facerestore.video.reader import FilmInfo
 
     Listener = Callable[[Step], None]
 
 SLOW_SECONDS = 0.5  # for one frame-forward: not worth a second measurement
+LEAST_SHARE = 0.4  # of the input's size: `share` and `small` of an input of high quality
+LEAST_SHARE_LOSSLESS = 0.1  # of the samples, FFV1 of a clean drawn film
 OTHER_SECONDS = 0.03  # a frame's share of looking, cutting, pasting and encoding, at 720p
 
 
@@ -60,6 +63,17 @@ def plan_output(
     if options.reference is not None:
         read_picture(options.reference)
     return output
+
+
+def least_bytes(film: Film, options: RestoreOptions, encoding: Encoding) -> float:
+    """What restoring a film takes on the disk at the very least, twice: segments and the film."""
+    if options.start_seconds is not None or options.end_seconds is not None:
+        return 0.0
+    info = film.info
+    if encoding.codec in ("ffv1", "prores_ks") or "qp" in encoding.options:
+        frame = info.width * info.height * info.bit_depth / 8
+        return 2 * LEAST_SHARE_LOSSLESS * frame * (info.frames_estimate or 0)
+    return 2 * LEAST_SHARE * info.path.stat().st_size
 
 
 def look(film: Film, detector: Detector, options: RestoreOptions, listen: Listener) -> Survey:

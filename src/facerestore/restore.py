@@ -24,7 +24,7 @@ from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
 from facerestore.people import People, chosen_guard
 from facerestore.places import sidecar_path
-from facerestore.plan import look, plan_output, warnings_of
+from facerestore.plan import least_bytes, look, plan_output, warnings_of
 from facerestore.record import (
     Result,
     changed,
@@ -35,7 +35,7 @@ from facerestore.record import (
     write_sidecar,
 )
 from facerestore.video.layout import colour_format, with_chroma
-from facerestore.video.output import atomic
+from facerestore.video.output import atomic, check_room
 from facerestore.video.planes import blend
 from facerestore.video.profiles import choose_encoding
 from facerestore.video.reader import Film, open_video
@@ -111,6 +111,8 @@ def restore(
     with opened_work(output, job, resume=options.resume, keep=options.keep_work, say=say) as work:
         if not options.overwrite:
             check_not_done(output, job)
+        if not work.frames:
+            check_room(work.folder, least_bytes(film, options, encoding))
         found = work.survey(film, lambda: look(film, loaded.detector, options, listen))
         with atomic(
             output,
@@ -189,6 +191,7 @@ def write_film(run: Run, part: Path, people: People, work: Work) -> list[str]:
                 sink.write(paste(frame, faces, film, options))
             if sink.waiting >= SEGMENT_FRAMES:
                 work.keep(sink, people, piece.overlap)
+                check_room(work.folder, sink.stored_bytes)  # the film to be joined
     return sink.warnings
 
 

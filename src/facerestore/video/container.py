@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 MAX_PIXELS = 8192 * 8192  # a 52 kB file can claim 16000 x 16000 and fill the memory
+MAX_STREAMS = 500  # subtitled films carry dozens of fonts; each stream costs memory
 
 
 @contextmanager
@@ -68,6 +69,11 @@ def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         raise BadInputError(f"{path}: no video stream; is it an audio file?")
+    if len(container.streams) > MAX_STREAMS:
+        raise BadInputError(
+            f"{path}: has {len(container.streams)} streams, at most {MAX_STREAMS} are taken; "
+            "copy those that matter into a file of their own"
+        )
     if streams[0].codec_context is None:
         raise BadInputError(f"{path}: video codec not supported; convert the file first")
     return streams[0]

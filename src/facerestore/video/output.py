@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 255 - len(".facerestore.json.part") - 1  # bytes; file systems allow 255
 NAME_LETTERS = 40  # of the name, in the name of the part file
+MB = 10**6
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
@@ -115,6 +117,16 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path}: {folder} is not a folder; choose another place")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ResourceError(f"{path}: may not be written; choose another folder")
+
+
+def check_room(folder: Path, needed: float) -> None:
+    """Raise ResourceError where fewer than `needed` bytes are free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"{folder}: {free / MB:.0f} MB are free, at least {needed / MB:.0f} MB are needed; "
+            "free some space"
+        )
 
 
 def write_header(target: OutputContainer, source: Path) -> None:

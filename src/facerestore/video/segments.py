@@ -141,7 +141,8 @@ class SegmentWriter:
 
     def leave(self) -> None:
         """Free the encoder; frames of a segment that is not closed are lost."""
-        self.file.close()
+        with suppress(OSError):  # on a full disk: what is left in the buffer
+            self.file.close()
         with suppress(FFmpegError):
             self.stream.encode(None)  # SVT-AV1 complains on stderr if it is freed with frames
         self.target.close()

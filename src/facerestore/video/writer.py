@@ -38,7 +38,7 @@ class Sink:
     """Takes the frames of a film one after the other, in closed segments; made by `written`.
 
     encoding: codec, options and container in use;  warnings: what could not be kept
-    segments: those that are closed;  waiting: frames written since the last one was
+    segments: those that are closed, of `stored_bytes`;  waiting: frames written since the last one
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Sink:
     ) -> None:
         self.film, self.source, self.folder, self.encoding = film, source, folder, encoding
         self.segments = read_segments(folder)
+        self.stored_bytes = sum(sum(segment.sizes) for segment in self.segments)
         self.writer: SegmentWriter | None = None
         self.warnings = list(encoding.notes)
         if loses_hdr(film.info, encoding.codec):
@@ -73,6 +74,7 @@ class Sink:
         """Close the segment: what is written up to here will not be lost any more."""
         if self.writer is not None:
             self.segments.append(self.writer.close())
+            self.stored_bytes += sum(self.segments[-1].sizes)
             self.writer = None
 
     def leave(self) -> None:
