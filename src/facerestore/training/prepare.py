@@ -185,7 +185,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if content and member.name.lower().endswith(PICTURES):
                     yield member.name, content.read()
     except (OSError, tarfile.TarError) as error:
-        raise BadInputError(f"{path}: not a readable tar file ({error}); make it again") from None
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"{path}: not a readable tar file ({reason}); make it again") from None
 
 
 def _still_faces(data: bytes, name: str, wish: Preparation, detector: Detector) -> Iterator[Clip]:

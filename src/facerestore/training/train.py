@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 LOG_STEPS = 20
 LEAST_RATE = 0.02  # of the learning rate, at the end
 CLIP_NORM = 1.0
+DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, OSError, EOFError, PickleError)
 
 
 @dataclass
@@ -172,7 +173,15 @@ def take_up(run: Run, path: Path) -> None:
         run.average.load_state_dict(state["average"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.step, run.seconds, run.losses = (state[k] for k in ("step", "seconds", "losses"))
-    except (RuntimeError, KeyError, ValueError, TypeError, OSError, EOFError, PickleError) as error:
+    except (
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        PickleError,
+    ) as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         text = f"{path}: not a state of this configuration ({reason}); choose another --work"
         raise ModelError(text) from None
