@@ -36,6 +36,58 @@ MINI = ModelConfig(
 )
 
 
+TOML = """
+[data]
+train = ["train.tar"]
+validation = ["val.tar"]
+workers = 0
+mixes = { bfr = 1, "color,inpaint" = 1 }
+[network]
+widths = [32, 32]
+[model]
+name = "tiny"
+version = "0"
+tasks = ["bfr", "color", "inpaint"]
+size = 64
+window = 2
+overlap = 1
+codec = "patch4"
+residual = true
+latent_scale = 2.5
+sigma_min = 2.0
+sigma_max = 100.0
+steps = 1
+tokens = [1, 32]
+licence = "none"
+[optimizer]
+rate = 1e-3
+warmup = 5
+[saving]
+minutes = 0
+validation_minutes = 1000
+clips = 1
+frames = 2
+[[stages]]
+until = 15
+size = 32
+frames = 1
+batch = 2
+[[stages]]
+until = 40
+size = 32
+frames = 2
+batch = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def toml(tmp_path_factory):
+    """A configuration file that trains in seconds on `shards`."""
+    path = tmp_path_factory.mktemp("config") / "tiny.toml"
+    path.write_text(TOML)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
