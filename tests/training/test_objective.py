@@ -254,7 +254,7 @@ def test_an_objective_can_be_copied_after_a_loss(mini):
     twin = copy.deepcopy(made)
     assert twin.shared is made.shared
     again = twin(batch, sigmas(3.0, 3.0), noise_like(batch))
-    assert float(again["total"]) == float(found["total"])
+    assert again["total"].item() == found["total"].item()
 
 
 def test_what_is_exported_says_what_was_trained(mini):

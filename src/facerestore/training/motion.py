@@ -76,7 +76,7 @@ def moving_clip(
     for t, gain in zip(time, light, strict=True):
         xy = _move(grid, pose(t), side)
         for field, phase in zip(fields, phases, strict=False):
-            xy = xy + field * np.sin(2 * np.pi * t + phase) * side
+            xy = xy + field * np.sin(2 * np.pi * t + phase) * side / zoom  # of what is shown
         x, y = xy[..., 0].astype(np.float32), xy[..., 1].astype(np.float32)
         picture = cv2.remap(portrait, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         frames.append(np.clip(picture * gain + 0.5, 0, 255).astype(np.uint8))
