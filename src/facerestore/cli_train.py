@@ -21,7 +21,7 @@ class ConfigFirst(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in the command's name where the first word is none."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -47,7 +47,10 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML, as configs
 Data = Annotated[Path, typer.Option(help="Folder of the tar files that the configuration names.")]
 Work = Annotated[
     Path | None,
-    typer.Option(help="Folder of the run; an earlier run there goes on. Default: runs/CONFIG."),
+    typer.Option(
+        help="Folder of the run; an earlier run there goes on. Default: runs/NAME (distill: "
+        "runs/NAME-distilled) of NAME.toml."
+    ),
 ]
 MaxMinutes = Annotated[
     float | None, typer.Option(min=0.0, help="Stop after so many minutes; go on another time.")
@@ -90,7 +93,7 @@ def distill(
 
     def job(settings: TrainConfig) -> None:
         from facerestore.errors import UsageError
-        from facerestore.training.distill import distillation
+        from facerestore.training.distill import distillation, student_of
         from facerestore.training.networks import start
         from facerestore.training.train import train
 
@@ -98,8 +101,9 @@ def distill(
         if places["start_folder"] is None:
             raise UsageError(f"{config}: network.start has to name the teacher's folder")
         teacher = start(settings, places["start_folder"])[0].eval().requires_grad_(False)
-        train(settings, **places, loss_of=distillation(teacher, steps))
+        train(student_of(settings), **places, loss_of=distillation(teacher, steps))
 
+    work = work or Path("runs") / f"{config.stem}-distilled"  # not where the teacher was trained
     _leave(lambda: job(read_config(config)), config, work, verbose=verbose)
 
 

@@ -31,7 +31,7 @@ CUT_SIDE = 160  # and of those that cuts are looked for in
 class Step:
     """How far a film is.
 
-    stage: "looking" or "restoring";  frame: frames done, of about `frames`
+    stage: "looking", "restoring" or "degrading";  frame: frames done, of about `frames`
     shot:  the one at work, of `shots` (0 = not known yet);  faces: faces followed so far
     """
 

@@ -158,9 +158,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def kinds_of(config: ModelConfig) -> tuple[str, ...]:
-    """The networks that a folder of this configuration holds."""
-    return ("unet",) if config.codec == "patch4" else tuple(WEIGHTS)
+def kinds_of(folder: Path) -> tuple[str, ...]:
+    """The networks that a folder holds; one with a VAE may do without an identity network."""
+    config, sums = read_config(folder)
+    if config.codec == "patch4":
+        return ("unet",)
+    return ("unet", "vae", *(kind for kind in ("arcface", "tokens") if WEIGHTS[kind] in sums))
 
 
 def make_network(kind: str, config: Mapping[str, Any], *, width: int = 0) -> torch.nn.Module:

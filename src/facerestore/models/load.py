@@ -114,7 +114,7 @@ def load_networks(
         kind: load_network(
             folder, kind, dtype=dtypes.get(kind, torch.float32), width=config.tokens[1]
         )
-        for kind in kinds_of(config)
+        for kind in kinds_of(folder)
     }
 
 

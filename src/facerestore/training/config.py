@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from facerestore.errors import UsageError
-from facerestore.models.checkpoint import ModelConfig
+from facerestore.models.checkpoint import SIZE_STEPS, ModelConfig
 from facerestore.training.data import MIXES
+from facerestore.training.motion import MIRRORED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Part = TypeVar("Part")
+
+
+def _check(table: str, **right: bool) -> None:
+    """Raise ValueError naming the keys whose value is not right."""
+    wrong = [name for name, is_right in right.items() if not is_right]
+    if wrong:
+        raise ValueError(f"{table}: impossible value of {', '.join(wrong)}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,12 @@ class Data:
                 raise ValueError(f"data.mixes: '{mix}' is none of {'; '.join(MIXES)}")
         if not self.mixes or min(self.mixes.values()) < 0 or sum(self.mixes.values()) <= 0:
             raise ValueError("data.mixes: expected weights, at least one above 0")
+        _check(
+            "data",
+            reference_dropout=0 <= self.reference_dropout <= 1,
+            points=self.points in MIRRORED,
+            workers=self.workers >= 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,14 @@ class Noise:
     low_weight: float = 1.0
     lognormal: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        _check(
+            "noise",
+            high_share=0 <= self.high_share <= 1,
+            low_weight=self.low_weight >= 0,
+            lognormal=self.lognormal is None or self.lognormal[1] > 0,
+        )
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -85,6 +108,9 @@ class Losses:
     steady: float = 0.0
     relative_floor: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check("losses", **{name: weight >= 0 for name, weight in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -95,6 +121,14 @@ class Stage:
     frames: int
     batch: int
     zoomed: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(
+            "stages",
+            frames=self.frames >= 1,
+            batch=self.batch >= 1,
+            zoomed=0 <= self.zoomed <= 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +147,15 @@ class Optimizer:
     accumulate: int = 1
     checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        _check(
+            "optimizer",
+            rate=self.rate > 0,
+            average=0 <= self.average < 1,
+            accumulate=self.accumulate >= 1,
+            weight_decay=self.weight_decay >= 0,
+        )
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -122,6 +165,9 @@ class Saving:
     validation_minutes: float = 20.0
     clips: int = 6
     frames: int = 8
+
+    def __post_init__(self) -> None:
+        _check("saving", clips=self.clips >= 1, frames=self.frames >= 1)
 
 
 @dataclass(frozen=True)
@@ -142,6 +188,14 @@ class TrainConfig:
         ends = [stage.until for stage in self.stages]
         if not ends or sorted(set(ends)) != ends or ends[0] < 1:
             raise ValueError("stages: expected rising `until`, the first above 0")
+        step, most = SIZE_STEPS[self.model.codec], self.model.size
+        if any(s.size % step or not 0 < s.size <= most for s in self.stages):
+            raise ValueError(f"stages: expected sizes that {step} divides, {most} at most")
+        if self.model.codec == "vae" and (self.losses.edges or self.losses.steady):
+            raise ValueError("losses: edges and steady are for models without a VAE; set them to 0")
+        fresh, widths = self.network.start == "fresh", self.network.widths
+        if fresh and (self.model.codec == "vae" or len(widths) < 2 or any(w % 32 for w in widths)):
+            raise ValueError("network: fresh is for codec patch4, two or more widths 32 divides")
 
     @property
     def steps(self) -> int:
@@ -180,12 +234,31 @@ def _part(kind: type[Part], content: Any, name: str) -> Part:
     """One table as a dataclass; raises ValueError for keys that are unknown or missing."""
     if not isinstance(content, dict):
         raise ValueError(f"{name}: expected a table")
-    known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    known = {f.name: f.type for f in fields(kind)}  # pyright: ignore[reportArgumentType]
     for key in content:
         if key not in known:
             raise ValueError(f"{name}: unknown key '{key}'")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        if not _fits(value, hints[key]):
+            raise ValueError(f"{name}: {key} is {value!r}, expected {known[key]}")
     try:
         return kind(**values)
     except TypeError as error:  # its message tells which keys are missing
         raise ValueError(f"{name}: {str(error).partition('() ')[2] or error}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; whole numbers are floats, too."""
+    kind, inside = get_origin(hint), get_args(hint)
+    if kind is UnionType:
+        return any(_fits(value, one) for one in inside)
+    if kind is tuple and isinstance(value, tuple):
+        hints = [inside[0]] * len(value) if inside[-1] is Ellipsis else inside
+        return len(value) == len(hints) and all(map(_fits, value, hints))
+    if kind is dict and isinstance(value, dict):
+        return all(_fits(one, inside[1]) for one in value.values())
+    if kind or isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)

@@ -1,10 +1,10 @@
 """Training samples: tar files of aligned pictures or clips -> examples of good and bad clips.
 
-A tar file is read as WebDataset shards are: members of one name before the first dot belong
-together. A sample is one picture (`a.jpg`) or the frames of a clip (`a.0000.jpg`, `a.0001.jpg`,
-...), with `a.json` beside them where landmarks are known. Pictures are square crops like those of
-`restore` (the 512-px template of facexlib's FaceRestoreHelper, scaled). `prepare` makes such
-files.
+A tar file is read as WebDataset shards are: members of one name before the first dot (folders
+apart) belong together. A sample is one picture (`a.jpg`) or the frames of a clip (`a.0000.jpg`,
+`a.0001.jpg`, ...), with `a.json` beside them where landmarks are known. Pictures are square crops
+like those of `restore` (the 512-px template of facexlib's FaceRestoreHelper, scaled). `prepare`
+makes such files.
 
 Everything drawn for example number n comes from (seed, n): the order of loading, the number of
 workers and a restart do not matter.
@@ -107,14 +107,16 @@ def _index(path: Path) -> list[Sample]:
     try:
         with tarfile.open(path, "r:") as tar:  # not compressed: frames are read by their offset
             for member in tar:
-                key, _, ending = member.name.partition(".")
+                folder, slash, name = member.name.rpartition("/")
+                key, _, ending = name.partition(".")
+                key = folder + slash + key  # folders may have dots: ./faces/a.jpg
                 if member.name.lower().endswith(PICTURES):
                     entry = (ending, member.offset_data, member.size)
                     pictures.setdefault(key, []).append(entry)
                 elif ending == "json" and (content := tar.extractfile(member)):
-                    facts[key] = json.loads(content.read())
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise BadInputError(f"{path}: not a readable tar file ({error})") from None
+                    facts[key] = dict(json.loads(content.read()))
+    except (OSError, tarfile.TarError, ValueError, TypeError) as error:
+        raise BadInputError(f"{path}: not a readable tar file ({error}); make it again") from None
     return [
         Sample(path, key, tuple((o, n) for _, o, n in sorted(entries)), facts.get(key, {}))
         for key, entries in sorted(pictures.items())
@@ -131,7 +133,9 @@ def read_frames(sample: Sample, size: int, numbers: Sequence[int]) -> Bytes:
             data = np.frombuffer(file.read(length), np.uint8)
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
             if picture is None:
-                raise BadInputError(f"{sample.tar}: {sample.key} is not a readable picture")
+                raise BadInputError(
+                    f"{sample.tar}: {sample.key} is not a readable picture; remove it"
+                )
             larger = len(picture) > size
             how = cv2.INTER_AREA if larger else cv2.INTER_CUBIC
             picture = cv2.resize(picture, (size, size), interpolation=how)
@@ -171,8 +175,18 @@ def _walk(total: int, wanted: int, rng: np.random.Generator) -> list[int]:
     return [around[(start + i) % len(around)] for i in range(wanted)]
 
 
+def knows_landmarks(sample: Sample, points: int) -> bool:
+    """Whether a sample has landmarks of this number; five of aligned pictures are known anyway."""
+    still = len(sample.members) == 1 and points == len(TEMPLATE_POINTS)
+    return still or not np.isnan(_landmarks(sample, len(sample.members), points)).all()
+
+
 def _landmarks(sample: Sample, frames: int, points: int) -> Floats:
-    known = np.asarray(sample.facts.get("landmarks", ()), np.float64)
+    try:
+        known = np.asarray(sample.facts.get("landmarks", ()), np.float64)
+    except (ValueError, TypeError):
+        text = f"{sample.tar}: the landmarks of {sample.key} are no table of points; remove them"
+        raise BadInputError(text) from None
     if known.shape == (frames, points, 2):
         return known
     return np.full((frames, points, 2), np.nan)

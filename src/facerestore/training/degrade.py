@@ -177,7 +177,7 @@ def degrade_blind(
 
 
 def _even(length: float) -> int:
-    return max(16, round(length / 2) * 2)
+    return max(16, int(length / 2) * 2)  # never above: enlarging would leave an odd size
 
 
 def _drifts(draw: BlindDegradation, first: int, count: int) -> NDArray[np.float64]:
@@ -214,7 +214,7 @@ def _line(length: float, angle: float) -> NDArray[np.float32]:
 
 
 def _shrink(frame: Bytes, small: tuple[int, int], draw: BlindDegradation) -> Bytes:
-    if small[0] >= frame.shape[1]:
+    if small == frame.shape[1::-1]:
         return frame
     return np.asarray(cv2.resize(frame, small, interpolation=draw.shrink_interpolation), np.uint8)
 

@@ -8,6 +8,7 @@ answer of the student's moving average after it, and at the last level to the te
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -19,8 +20,15 @@ from facerestore.training.train import latent_noise
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from facerestore.training.config import TrainConfig
     from facerestore.training.objective import Batch, Objective
     from facerestore.training.train import Loss, Run
+
+
+def student_of(config: TrainConfig) -> TrainConfig:
+    """The configuration of a student: one step without guidance, no loss but the consistency."""
+    model = replace(config.model, steps=1, first_steps=None, guidance=1.0)
+    return replace(config, model=model, losses=replace(config.losses, ulr=0.0, prior=0.0))
 
 
 def distillation(teacher: Objective, steps: int) -> Loss:
@@ -34,6 +42,8 @@ def distillation(teacher: Objective, steps: int) -> Loss:
     sigmas = karras_sigmas(steps, sigma_min=model.sigma_min, sigma_max=model.sigma_max)
 
     def loss(run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        teacher.to(run.accelerator.device)
+        teacher.shared = run.objective.shared  # one VAE is enough
         at = torch.randint(steps, (len(batch.bad),), generator=generator)
         noise = latent_noise(run.config, batch, generator)
         shape = (-1, 1, 1, 1, 1)

@@ -51,6 +51,14 @@ class Clock:
             self.next_validation = self.last_save + self.between
 
 
+def _step_of(line: str) -> float:
+    """The step of a line of the log, infinite for one that was torn when the run was killed."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
 class Log:
     """log.jsonl and TensorBoard; lines of steps that are done again are dropped."""
 
@@ -62,11 +70,8 @@ class Log:
                 "training writes curves with TensorBoard; pip install 'facerestore[train]'"
             ) from None
         path = work / "log.jsonl"
-        kept = [
-            line
-            for line in (path.read_text().splitlines() if path.exists() else [])
-            if json.loads(line)["step"] <= step
-        ]
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if _step_of(line) <= step]
         work.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in kept))
         self.file = path.open("a")

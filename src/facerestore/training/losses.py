@@ -10,6 +10,7 @@ features. For models without a VAE two more terms are there, of pixels (see `pix
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -129,7 +130,7 @@ def wing(distance: Tensor, *, width: float = WING_WIDTH, curve: float = WING_CUR
     Feng et al. 2018, equation 5; distance, width and curve in px.
     """
     away = distance.abs()
-    constant = width - width * torch.log1p(torch.tensor(width / curve))
+    constant = width - width * math.log1p(width / curve)
     return torch.where(away < width, width * torch.log1p(away / curve), away - constant)
 
 

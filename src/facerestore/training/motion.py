@@ -26,6 +26,22 @@ TEMPLATE_POINTS = (
     )
     / 512
 )
+# Which landmark is where each one was, in a mirror: of five, and of the 68 of iBUG 300-W (jaw,
+# brows, bridge and base of the nose, eyes, outer and inner lips)
+MIRRORED = {
+    5: [1, 0, 2, 4, 3],
+    68: [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *range(27, 31),
+        *range(35, 30, -1),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *range(54, 47, -1),
+        *range(59, 54, -1),
+        *range(64, 59, -1),
+        *range(67, 64, -1),
+    ],
+}
 MOUTH, EYES = (0.5, 0.725), ((0.377, 0.469), (0.623, 0.469))  # fractions of the side
 LIGHT_SWING = 0.06  # relative change of the light, at most
 BLINK_SHARE = 0.08  # of clips in which the exposure jumps for a frame
@@ -60,7 +76,7 @@ def moving_clip(
     for t, gain in zip(time, light, strict=True):
         xy = _move(grid, pose(t), side)
         for field, phase in zip(fields, phases, strict=False):
-            xy = xy + field * np.sin(2 * np.pi * t + phase) * side
+            xy = xy + field * np.sin(2 * np.pi * t + phase) * side / zoom  # of what is shown
         x, y = xy[..., 0].astype(np.float32), xy[..., 1].astype(np.float32)
         picture = cv2.remap(portrait, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         frames.append(np.clip(picture * gain + 0.5, 0, 255).astype(np.uint8))
@@ -74,7 +90,7 @@ def moving_clip(
 def _mirrored(landmarks: Floats) -> Floats:
     """Left and right change places, so that `left eye` stays the left one in the picture."""
     turned = landmarks * (-1, 1) + (1, 0)
-    return turned[:, [1, 0, 2, 4, 3]] if landmarks.shape[1] == 5 else np.full_like(turned, np.nan)
+    return turned[:, MIRRORED[landmarks.shape[1]]]
 
 
 def _followed(points: Floats, xy: Floats) -> Floats:

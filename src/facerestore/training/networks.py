@@ -15,6 +15,7 @@ from facerestore.models.checkpoint import (
     CONFIG_NAME,
     SAFETENSORS,
     check_layout,
+    kinds_of,
     load_network,
     make_network,
     read_config,
@@ -23,7 +24,9 @@ from facerestore.models.checkpoint import (
 )
 from facerestore.models.codec import PatchCodec, VaeCodec
 from facerestore.models.convert import find_vae, read_weights
-from facerestore.models.network import flatten_time_convolutions
+from facerestore.models.identity import Identity
+from facerestore.models.network import flatten_time_convolutions, hoisted
+from facerestore.models.svfr import SVFR
 from facerestore.training.fresh import folded, fresh_unet, whitening
 from facerestore.training.objective import Objective, Shared
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.codec import Codec
+    from facerestore.models.restorer import Restorer
     from facerestore.training.config import TrainConfig
 
 TRAINED = ("unet", "tokens")
@@ -90,10 +94,9 @@ def _from_model(folder: Path, model: ModelConfig) -> dict[str, nn.Module]:
     for name in ("codec", "residual", "latent_scale", "tokens"):
         if getattr(found, name) != getattr(model, name):
             raise ModelError(f"{folder}: its {name} is {getattr(found, name)!r}; not what is asked")
-    kinds = ("unet",) if found.codec == "patch4" else ("unet", "vae", "arcface", "tokens")
     networks = {
         kind: load_network(folder, kind, dtype=torch.float32, width=found.tokens[1])
-        for kind in kinds
+        for kind in kinds_of(folder)
     }
     if found.codec == "patch4":
         first: Any = networks["unet"].conv_in
@@ -158,8 +161,6 @@ def finished(objective: Objective, average: dict[str, torch.Tensor]) -> dict[str
             continue
         prefix = "unet." if kind == "unet" else "projection."
         one = copy.deepcopy(network)
-        for module in one.modules():  # the objective listens to the original only
-            module._forward_hooks.clear()
         one.load_state_dict(
             {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
         )
@@ -170,6 +171,24 @@ def finished(objective: Objective, average: dict[str, torch.Tensor]) -> dict[str
             first.weight.data, objective.shared.shown.to(first.weight.device)
         )
     return networks
+
+
+def restorer(networks: dict[str, nn.Module], config: ModelConfig, device: torch.device) -> Restorer:
+    """The networks as a restorer, where they are: float32, computing in bfloat16.
+
+    Unlike `assemble` it moves nothing: the VAE goes on to be used by the training.
+    """
+    identity = None
+    if "arcface" in networks:
+        identity = Identity(cast("Any", networks["arcface"]), cast("Any", networks["tokens"]))
+    return SVFR(
+        hoisted(networks["unet"]),
+        codec_of(networks),
+        config,
+        identity=identity,
+        device=device,
+        dtype=torch.bfloat16,
+    )
 
 
 def write_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -142,12 +142,6 @@ class Objective(nn.Module):
         self.head = LandmarkHead(channels, points) if losses.prior else None
         self.shared = shared
         self.model, self.losses, self.noise = model, losses, noise
-        self.features: Tensor | None = None
-        middle: Any = unet.mid_block
-        middle.register_forward_hook(self._keep)
-
-    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self.features = output  # [B*F, C, h, w]
 
     def forward(
         self, batch: Batch, sigma: Tensor, noise: Tensor, aim: Tensor | None = None
@@ -162,20 +156,20 @@ class Objective(nn.Module):
         count = len(base) // len(sigma)
         sigma, noise = (t.repeat(count, 1, 1, 1, 1) for t in (sigma, noise))
         x = target + sigma * noise
-        answer = self._answer(batch, x, sigma, base)
+        middle, seen = cast("Any", self.unet).mid_block, []
+        with middle.register_forward_hook(lambda module, inputs, output: seen.append(output)):
+            answer = self._answer(batch, x, sigma, base)
         if aim is not None:
             loss = consistency_loss(_denoised(x, answer, sigma), aim)
             return {"consistency": loss, "total": loss}
         parts = self._picture_losses(x, answer, target, sigma)
-        assert self.features is not None
-        features = self.features.unflatten(0, base.shape[:2])
+        features = seen[0].unflatten(0, base.shape[:2])  # [B or 2 B, F, C, h, w]
         if self.latent is not None and count == 2:
             first, second = self.latent(features).chunk(2)
             parts["ulr"] = latent_loss(first, second)
         if self.head is not None:
             truth = batch.landmarks.repeat(count, 1, 1, 1)
             parts["prior"] = prior_loss(self.head(features).float(), truth)
-        self.features = None
         weights = vars(self.losses) | {"noise": 1.0}
         total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
         return parts | {"total": total}

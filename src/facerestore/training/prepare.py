@@ -10,6 +10,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +25,7 @@ from facerestore.options import RestoreOptions
 from facerestore.survey import survey
 from facerestore.training.data import PICTURES
 from facerestore.training.landmarks import Points, load_points
-from facerestore.training.quality import load_quality
+from facerestore.training.quality import Quality, load_quality
 from facerestore.video.reader import open_video
 
 if TYPE_CHECKING:
@@ -89,26 +90,66 @@ def prepare(
         raise UsageError(f"{out}: holds tar files already; name another folder")
     quality, points = load_quality(), load_points()
     listen(f"quality by {quality.name}; {points.count} landmarks a face")
-    count = Count()
-    shards = {split: Shards(out, split) for split in SPLITS}
-    for path in sources(inputs):
-        try:
-            for clip in clips_of(path, wish, detector):
-                split = "val" if _share(clip.facts["source"]) < wish.validation else "train"
-                score = quality.score(clip.frames)
-                if score < wish.min_quality:
-                    count.poor += 1
-                    continue
-                shards[split].add(clip, score, points)
-                setattr(count, split, getattr(count, split) + 1)
-        except FaceRestoreError as error:
-            count.failed.append(str(error))
-            listen(str(error))
-    for shard in shards.values():
-        shard.close()
+    work = _Work(out, wish, quality, points, listen)
+    try:
+        for path in sources(inputs):
+            with work.going_on():
+                for clips in opened(path, wish, detector):
+                    with work.going_on():
+                        for clip in clips:
+                            work.keep(clip)
+        work.close()
+    finally:
+        work.drop()
+    count = work.count
     if not count.train + count.val:
         raise BadInputError(f"{out}: no face clip was found in the inputs; nothing was written")
     return count
+
+
+class _Work:
+    """The clips that are kept, in shards of their split, and the count of all."""
+
+    def __init__(
+        self,
+        out: Path,
+        wish: Preparation,
+        quality: Quality,
+        points: Points,
+        listen: Callable[[str], None],
+    ) -> None:
+        self.wish, self.quality, self.points, self.listen = wish, quality, points, listen
+        self.count = Count()
+        self.shards = {split: Shards(out, split) for split in SPLITS}
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """What cannot be read is told and counted."""
+        try:
+            yield
+        except FaceRestoreError as error:
+            self.count.failed.append(str(error))
+            self.listen(str(error))
+
+    def keep(self, clip: Clip) -> None:
+        """Write the clip if it is good enough."""
+        score = self.quality.score(clip.frames)
+        if score < self.wish.min_quality:
+            self.count.poor += 1
+            return
+        split = "val" if _share(clip.facts["source"]) < self.wish.validation else "train"
+        self.shards[split].add(clip, score, self.points)
+        setattr(self.count, split, getattr(self.count, split) + 1)
+
+    def close(self) -> None:
+        """Finish the files at work."""
+        for shard in self.shards.values():
+            shard.close()
+
+    def drop(self) -> None:
+        """Delete the files at work."""
+        for shard in self.shards.values():
+            shard.drop()
 
 
 def sources(inputs: Iterable[Path]) -> Iterator[Path]:
@@ -124,16 +165,16 @@ def _share(source: str) -> float:
     return int.from_bytes(blake2b(source.encode(), digest_size=4).digest()) / 2**32
 
 
-def clips_of(path: Path, wish: Preparation, detector: Detector) -> Iterator[Clip]:
-    """The face clips of a film, or the faces of a picture or of a tar file of pictures."""
+def opened(path: Path, wish: Preparation, detector: Detector) -> Iterator[Iterator[Clip]]:
+    """The face clips of a film, or those of each picture of a tar file, or of a picture."""
     name = path.name.lower()
     if name.endswith(".tar"):
         for member, data in _members(path):
-            yield from _still_faces(data, f"{path.name}/{member}", wish, detector)
+            yield _still_faces(data, f"{path.name}/{member}", wish, detector)
     elif name.endswith(PICTURES):
-        yield from _still_faces(path.read_bytes(), path.name, wish, detector)
+        yield _still_faces(path.read_bytes(), path.name, wish, detector)
     else:
-        yield from _film_clips(path, wish, detector)
+        yield _film_clips(path, wish, detector)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -144,13 +185,14 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if content and member.name.lower().endswith(PICTURES):
                     yield member.name, content.read()
     except (OSError, tarfile.TarError) as error:
-        raise BadInputError(f"{path}: not a readable tar file ({error})") from None
+        reason = str(error).splitlines()[0]
+        raise BadInputError(f"{path}: not a readable tar file ({reason}); make it again") from None
 
 
 def _still_faces(data: bytes, name: str, wish: Preparation, detector: Detector) -> Iterator[Clip]:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if picture is None:
-        raise BadInputError(f"{name}: not a readable picture")
+        raise BadInputError(f"{name}: not a readable picture; remove it")
     bgr = np.asarray(picture, np.uint8)
     for number, face in enumerate(detector.detect(bgr)):
         centre, side = (v[0] for v in face_squares(face.box[None], face.landmarks[None]))
@@ -181,6 +223,8 @@ def _smoothed(picture: Bytes, scale: float) -> Bytes:
 def _film_clips(path: Path, wish: Preparation, detector: Detector) -> Iterator[Clip]:
     """Runs of `wish.frames` crops of each face, one after the other, never across a cut."""
     film = open_video(path)
+    if film.info.interlaced or film.info.hdr:
+        raise BadInputError(f"{path}: interlaced or HDR; training takes progressive SDR films")
     found = survey(film, detector)
     waiting: dict[int, list[FaceCrop]] = {}
     for faces in cropped(film, found, RestoreOptions(), size=wish.size):
@@ -241,3 +285,10 @@ class Shards:
         self.tar.close()
         os.replace(self._part(), self.out / f"{self.split}-{self.number:06d}.tar")
         self.tar, self.number, self.count = None, self.number + 1, 0
+
+    def drop(self) -> None:
+        """Delete the file at work."""
+        if self.tar is not None:
+            self.tar.close()
+            self._part().unlink()
+            self.tar = None

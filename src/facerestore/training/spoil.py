@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -79,10 +80,15 @@ def degrade_film(
     if tasks.inpaint:
         hole = hole_mask((film.info.height, film.info.width), corner, side, rng)
         mask = output.with_name(f"{output.stem}.mask.png")
-        _write_mask(mask, hole, overwrite=overwrite)
     count, total = 0, film.info.frames_estimate or 0
     note = f"facerestore degrade: {tasks}, seed {seed}"
-    with create_like(film, output, profile=profile, note=note, overwrite=overwrite) as sink:
+    with ExitStack() as outputs:  # the mask appears with the film or not at all
+        if mask is not None and hole is not None:
+            part = outputs.enter_context(atomic(mask, source, overwrite=overwrite))
+            part.write_bytes(cv2.imencode(".png", hole.astype(np.uint8) * 255)[1].tobytes())
+        sink = outputs.enter_context(
+            create_like(film, output, profile=profile, note=note, overwrite=overwrite)
+        )
         for number, frames in enumerate(_chunks(film)):
             pictures = fade(np.stack([picture_of(frame) for frame in frames]), stock.fade)
             if tasks.bfr:
@@ -131,11 +137,6 @@ def hole_mask(
     matrix = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
     moved = cv2.warpAffine(drawn, matrix, shape[::-1], flags=cv2.INTER_NEAREST)
     return np.asarray(moved, np.uint8) > 0
-
-
-def _write_mask(path: Path, hole: NDArray[np.bool_], *, overwrite: bool) -> None:
-    with atomic(path, None, overwrite=overwrite) as part:
-        part.write_bytes(cv2.imencode(".png", hole.astype(np.uint8) * 255)[1].tobytes())
 
 
 def _plain(draw: Any) -> dict[str, Any]:

@@ -11,21 +11,21 @@ Every draw comes from the seed and the step, so a run that was killed goes on as
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pickle import PickleError
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
 
 from facerestore.errors import BadInputError, ModelError, UsageError
-from facerestore.models.load import assemble
-from facerestore.training.data import Drawing, draw_example, read_samples
+from facerestore.models.device import choose_device
+from facerestore.training.batches import batches_from, find
+from facerestore.training.data import knows_landmarks, read_samples
 from facerestore.training.log import Clock, Log
-from facerestore.training.networks import finished, start, write_model
-from facerestore.training.objective import Batch, collate, draw_sigma
+from facerestore.training.networks import finished, restorer, start, write_model
+from facerestore.training.objective import Batch, draw_sigma
 from facerestore.training.validate import validate
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 LOG_STEPS = 20
 LEAST_RATE = 0.02  # of the learning rate, at the end
 CLIP_NORM = 1.0
+DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, OSError, EOFError, PickleError)
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Run:
     objective: the trained networks and their losses;  wrapped: the same, ready for many processes
     frozen:    networks that are used but not trained, by kind
     average:   moving average of the weights;  step: steps done;  seconds: trained so far
+    losses:    of each step since the last line of the log
     """
 
     config: TrainConfig
@@ -64,6 +66,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    losses: list[dict[str, float]] = field(default_factory=list)
 
     def origin(self) -> str:
         """Where the weights come from, for the model's facts."""
@@ -90,38 +93,63 @@ def train(
     """
     samples = read_samples(find(data, config.data.train))
     held_out = read_samples(find(data, config.data.validation))
+    count = config.data.points
+    if config.losses.prior and not any(knows_landmarks(sample, count) for sample in samples):
+        text = f"{data}: no sample has {count} landmarks; set data.points to 5 or losses.prior to 0"
+        raise BadInputError(text)
     run = begin(config, start_folder, device)
     if (work / "state.pt").is_file():
         take_up(run, work / "state.pt")
         listen(f"{work}: goes on at step {run.step}")
-    log = Log(work, run.step)
+    log = Log(work, run.step) if run.accelerator.is_main_process else None
     clock = Clock(run.seconds, max_minutes, config.saving.validation_minutes)
-    batches = _batches(run, samples)
-    losses: list[dict[str, float]] = []
-    while run.step < config.steps and not clock.over():
-        losses.append(_step(run, batches, loss_of or paper_loss))
+    batches = batches_from(
+        run.step,
+        config,
+        samples,
+        process=run.accelerator.process_index,
+        processes=run.accelerator.num_processes,
+    )
+    while run.step < config.steps and not _any(run, clock.over()):
+        run.losses.append(_step(run, batches, loss_of or paper_loss))
+        run.seconds = clock.trained()
         if run.step % LOG_STEPS and run.step < config.steps:
             continue
-        run.seconds = clock.trained()
-        means = {name: float(np.mean([part[name] for part in losses])) for name in losses[0]}
-        log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | means)
-        losses = []
-        if clock.save_due(config.saving.minutes):
+        if log:
+            log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | _means(run.losses))
+        run.losses = []
+        if log and clock.save_due(config.saving.minutes):
             measured = clock.validation_due()
             _save(run, work, log, held_out if measured else None, listen)
             clock.saved(measured=measured)
-    run.seconds = clock.trained()
-    _save(run, work, log, held_out, listen)
-    log.close()
+    if log:
+        _save(run, work, log, held_out, listen)
+        log.close()
     return run
 
 
+def _any(run: Run, here: bool) -> bool:
+    """Whether it is so in one process at least: all of them have to stop at the same step."""
+    if run.accelerator.num_processes == 1:
+        return here
+    flag = torch.tensor(float(here), device=run.accelerator.device)
+    return bool(run.accelerator.reduce(flag, "sum") > 0)  # pyright: ignore[reportOperatorIssue]
+
+
+def _means(losses: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([part[name] for part in losses])) for name in losses[0]}
+
+
 def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
-    """A run at step 0; raises ModelError if the start does not fit, UsageError for the device."""
+    """A run at step 0.
+
+    Raises ModelError if the start does not fit, UsageError or ResourceError for the device.
+    """
     from accelerate import Accelerator
 
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: choose auto, cpu or cuda; several: accelerate launch")
+    choose_device(device)  # refuses a card that is not there
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16")
     objective, frozen = start(config, start_folder)
     for network in (objective, *frozen.values()):
@@ -144,9 +172,17 @@ def take_up(run: Run, path: Path) -> None:
         run.objective.load_state_dict(state["objective"])
         run.average.load_state_dict(state["average"])
         run.optimizer.load_state_dict(state["optimizer"])
-        run.step, run.seconds = state["step"], state["seconds"]
-    except (RuntimeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        run.step, run.seconds, run.losses = (state[k] for k in ("step", "seconds", "losses"))
+    except (
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        PickleError,
+    ) as error:
+        reason = (str(error).splitlines() or ["damaged"])[0]
         text = f"{path}: not a state of this configuration ({reason}); choose another --work"
         raise ModelError(text) from None
 
@@ -204,63 +240,6 @@ def _generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
-class Batches(Dataset[Batch]):
-    """Batch number n, the same at every call; `a_step` of them make a step of the optimizer."""
-
-    def __init__(self, config: TrainConfig, samples: Sequence[Sample], a_step: int) -> None:
-        self.config, self.samples, self.a_step = config, samples, a_step
-
-    def __getitem__(self, number: int) -> Batch:
-        config, stage = self.config, self.config.stage(number // self.a_step)
-        drawing = Drawing(
-            size=stage.size,
-            frames=stage.frames,
-            zoomed=stage.zoomed,
-            mixes=config.data.mixes,
-            reference_dropout=config.data.reference_dropout,
-            pairs=config.losses.ulr > 0,
-            points=config.data.points,
-        )
-        draws = [np.random.default_rng([config.seed, number, i]) for i in range(stage.batch)]
-        examples = [
-            draw_example(self.samples, drawing, rng, full=config.model.size) for rng in draws
-        ]
-        return collate(examples, faces=config.model.codec == "vae")
-
-
-def _batches(run: Run, samples: Sequence[Sample]) -> Iterator[Batch]:
-    """The batches of this process, from the run's step on."""
-    processes, config = run.accelerator.num_processes, run.config
-    a_step = config.optimizer.accumulate * processes
-    first, end = run.step * a_step + run.accelerator.process_index, config.steps * a_step
-    workers = config.data.workers
-    loader = DataLoader(
-        Batches(config, samples, a_step),
-        batch_size=None,
-        sampler=range(first, end, processes),
-        num_workers=workers,
-        prefetch_factor=6 if workers else None,
-        worker_init_fn=_one_thread,
-    )
-    return iter(loader)
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
-def find(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Files of a folder by name or pattern; raises BadInputError for one that is not there."""
-    found = []
-    for name in names:
-        matches = sorted(folder.glob(name))
-        if not matches:
-            raise BadInputError(f"{folder / name}: no such file; is --data the right folder?")
-        found += matches
-    return found
-
-
 def _save(
     run: Run,
     work: Path,
@@ -269,8 +248,6 @@ def _save(
     listen: Callable[[str], None],
 ) -> None:
     """Write state and model; where there are held-out samples, try the model on them."""
-    if not run.accelerator.is_main_process:
-        return
     part = work / "state.part"
     torch.save(
         {
@@ -279,6 +256,7 @@ def _save(
             "optimizer": run.optimizer.state_dict(),
             "step": run.step,
             "seconds": run.seconds,
+            "losses": run.losses,
         },
         part,
     )
@@ -288,10 +266,8 @@ def _save(
     write_model(work / "model", networks | run.frozen, facts, torch.bfloat16)
     if held_out is None:
         return
-    restorer = assemble(
-        facts, networks | run.frozen, device=run.accelerator.device, dtype=torch.bfloat16
-    )
-    scores, sheet = validate(restorer, held_out, run.config)
+    tried = restorer(networks | run.frozen, facts, run.accelerator.device)
+    scores, sheet = validate(tried, held_out, run.config)
     log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
     texts = (f"{mix} {s.psnr[0]:.2f} -> {s.psnr[1]:.2f} dB" for mix, s in scores.items())
     listen(f"step {run.step}: {'; '.join(texts)}")

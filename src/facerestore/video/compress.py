@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from facerestore.frames import Bytes
 
-QSCALE_UNIT = 118  # FFmpeg's FF_QP2LAMBDA: global_quality is given in lambda units
-
 
 def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
     """Frames uint8 RGB [F, H, W, 3], H and W even, after one encode and decode.
@@ -39,4 +37,5 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
 def _options(codec: str, quantizer: int) -> dict[str, str]:
     if codec == "libx264":
         return {"crf": str(quantizer), "preset": "veryfast"}
-    return {"flags": "+qscale", "global_quality": str(quantizer * QSCALE_UNIT), "g": "12"}
+    # not global_quality: FFmpeg wants it again with each frame, which PyAV does not pass on
+    return {"qmin": str(quantizer), "qmax": str(quantizer), "g": "12"}
