@@ -4,7 +4,7 @@
 
 Each film is restored three ways: in this process with one segment a film, in this process with
 segments as always, in the sandbox. Prints JSON: seconds of each (the fastest of the rounds, loading
-the model left out) and the shares that the issue of a whole archive asks for.
+the model left out), and the share of the batch that is the films themselves.
 """
 
 from __future__ import annotations
