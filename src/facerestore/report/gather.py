@@ -261,14 +261,13 @@ class _Look:
                 self.portrait.add(name, which, middle.frame, flicker(old, now, new, box))
 
     def _score(self, view: View) -> None:
-        """The detector looks at `after` where it has seen the face in `before`."""
-        score = float(self.track.scores[view.frame - self.track.first])
-        if score <= 0:  # an entry between two detections
+        """The detector looks at both squares where it has looked at the film."""
+        if self.track.scores[view.frame - self.track.first] <= 0:  # between two detections
             return
-        self.portrait.add("score", "before", view.frame, score)
-        now = self._detect(view.out)
-        self.portrait.add("score", "after", view.frame, now)
-        if now == 0 and self._detect(view.ref) > 0:
+        old, new = self._detect(view.ref), self._detect(view.out)
+        self.portrait.add("score", "before", view.frame, old)
+        self.portrait.add("score", "after", view.frame, new)
+        if old > 0 and new == 0:
             self.portrait.lost.append(view.frame)
 
     def _detect(self, picture: Bytes) -> float:

@@ -197,32 +197,31 @@ def _details(record: dict[str, Any]) -> list[dict[str, Any]]:
         "in the model": f"{seconds['model']:.1f} s on each device",
         "frames through the network": record["frame_forwards"],
     }
-    weights = {f"SHA-256 of {name}": total for name, total in model.get("sha256", {}).items()}
-    found = {
-        "name": f"{detector['name']} {detector['version']}",
-        "SHA-256 of its weights": detector["sha256"],
-    }
-    sums = {
-        "before": record["input"]["sha256"],
-        "after": record["output"]["sha256"],
-    }
+    weights = model.get("sha256", {})
+    found = {"name": f"{detector['name']} {detector['version']}", "weights": detector["sha256"]}
+    sums = {"before": record["input"]["sha256"], "after": record["output"]["sha256"]}
     tool = {"facerestore": record["tool"]["version"], **record["libraries"]}
-    alone = record["left_alone"]
     return [
         _table("Cost", cost),
-        _table("Options", record["options"]),
-        _table("Model", {"name": f"{model['name']} {model.get('version', '')}", **weights}),
-        _table("Detector", found),
-        _table("Faces left alone", alone),
-        _table("Encoder", record["encoder"]),
-        _table("SHA-256 of the films", sums),
+        _table("Options", _named(record["options"])),
+        _table("Encoder", _named(record["encoder"])),
+        _table("Faces left alone", _named(record["left_alone"])),
         _table("Versions", tool),
+        _table(
+            "Model, SHA-256 of its files",
+            {"name": f"{model['name']} {model.get('version', '')}", **weights},
+        ),
+        _table("Detector, SHA-256 of its weights", found),
+        _table("SHA-256 of the films", sums),
     ]
 
 
+def _named(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", " "): value for name, value in facts.items()}
+
+
 def _table(title: str, facts: dict[str, Any]) -> dict[str, Any]:
-    rows = [[name.replace("_", " "), _words(value)] for name, value in facts.items()]
-    return {"title": title, "rows": rows}
+    return {"title": title, "rows": [[name, _words(value)] for name, value in facts.items()]}
 
 
 def _words(value: Any) -> str:

@@ -11,6 +11,7 @@ const QUANTITIES = {
   holes: ["Holes to fill", " %", "Share of the picture that is white in the mask of inpainting."],
 };
 const PERCENT = new Set(["mask", "changed", "holes"]);
+const UP_TO_ONE = new Set(["identity", "score"]);
 
 // ---- what runs along the time: plots, stacking pictures --------------------------------------
 /** A line that shows the current moment over a node that spans [from, to] seconds; clicks go there. */
@@ -45,8 +46,8 @@ function plot(quantity, lines) {
   const [title, unit, meaning] = QUANTITIES[quantity];
   const scale = PERCENT.has(quantity) ? 100 : 1;
   const all = Object.values(lines).flatMap((line) => line.values.filter((value) => value !== null));
-  const bounded = quantity === "identity" || quantity === "score";
-  const low = Math.min(0, ...all), high = bounded ? 1 : Math.max(...all, 1e-9) * 1.05;
+  const most = Math.max(...all, 1e-9) * 1.05;
+  const low = Math.min(0, ...all), high = UP_TO_ONE.has(quantity) ? 1 : PERCENT.has(quantity) ? Math.min(1, most) : most;
   const drawing = make("div", { class: "plot" });
   const svg = make("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img" });
   const legend = make("div", { class: "legend" });
@@ -140,7 +141,7 @@ function showShots() {
   }
   const head = make("thead", {}, make("tr", {}, ...[["shot", ""], ["begins", ""], ["frames", "number"], ["people", ""]].map(([text, kind]) =>
     make("th", { scope: "col", ...(kind ? { class: kind } : {}) }, text))));
-  at("shots").append(make("div", { class: "wide" }, make("table", {}, head, body)));
+  at("shots").append(make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Shots" }, make("table", {}, head, body)));
   if (facts.shotsLeftOut) at("shots").append(make("p", { class: "quiet small" }, `and ${facts.shotsLeftOut} more shots`));
   if (!facts.people.length) return;
   const table = make("tbody");
@@ -150,7 +151,7 @@ function showShots() {
     table.append(make("tr", {}, cell(person(one)), cell(mean("identity", "after"), "number"), ...["sharpness", "eyes", "mouth", "score"].map((q) => cell(both(q), "number"))));
   }
   const heads = ["", "likeness", "sharpness", "flicker, eyes", "flicker, mouth", "score"];
-  at("shots").append(make("div", { class: "wide" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text, i) => make("th", { scope: "col", ...(i ? { class: "number" } : {}) }, text || "means")))), table)));
+  at("shots").append(make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Means of each person" }, make("table", { class: "means" }, make("thead", {}, make("tr", {}, ...heads.map((text, i) => make("th", { scope: "col", ...(i ? { class: "number" } : {}) }, text || "means")))), table)));
 }
 
 function sheet(title, rows) {

@@ -59,9 +59,9 @@ function jump(seconds) {
 }
 function tell() {
   const shot = facts.shots.find((one) => frame >= one.first && frame <= one.last);
-  at("clock").textContent = `${stamp(begins(frame))} · frame ${frame + 1} of ${facts.frames}` + (shot && facts.shots.length > 1 ? ` · shot ${shot.number}` : "");
+  at("clock").textContent = `${stamp(begins(frame))} · frame ${frame} of 0–${last}` + (shot && facts.shots.length > 1 ? ` · shot ${shot.number}` : "");
   at("time").value = frame;
-  at("time").setAttribute("aria-valuetext", `frame ${frame + 1}, ${stamp(begins(frame))}`);
+  at("time").setAttribute("aria-valuetext", `frame ${frame}, ${stamp(begins(frame))}`);
   for (const follow of followers) follow(begins(frame), frame);
 }
 
