@@ -142,12 +142,12 @@ def test_large_films_stay_beside_the_page(films, instruments, tmp_path, make_fil
     facts = facts_of(compare(clip, clip, pages / "r.html", instruments=instruments))
     assert [film["url"] for film in facts["films"]] == ["../clip.mp4"] * 2
     facts = facts_of(compare(lossless, lossless, pages / "s.html", instruments=instruments))
-    assert [film["url"] for film in facts["films"]] == ["s.before.mp4", "s.after.mp4"]
+    assert [film["url"] for film in facts["films"]] == ["s.films/before.mp4", "s.films/after.mp4"]
     assert facts["films"][0]["name"] == 'a "b" #1.mkv'
-    names = ["r.html", "s.after.mp4", "s.before.mp4", "s.html"]
-    assert sorted(path.name for path in pages.iterdir()) == names
+    names = ["after.mp4", "before.mp4", "r.html", "s.films", "s.html"]
+    assert sorted(path.name for path in pages.rglob("*")) == names
     (pages / "s.html").unlink()
-    with pytest.raises(UsageError, match=r"s\.before\.mp4: exists already"):
+    with pytest.raises(UsageError, match=r"before\.mp4: exists already"):
         compare(lossless, lossless, pages / "s.html", instruments=instruments)
 
 

@@ -30,7 +30,7 @@ QUALITY = 80  # of JPEG
 class Media:
     """A film for the page.
 
-    url:     data: or relative;  begins: second of the film's own clock where the page's is 0
+    url:     data: or relative;  begins: second of the browser's clock where the page's is 0
     preview: a small copy instead of the film itself;  inside: in the page
     """
 
@@ -45,18 +45,18 @@ def film_for(
 ) -> Media:
     """The film itself where browsers play it, else a small copy; inside the page if not too large.
 
-    which: "before" or "after", for the name of a copy beside the page
+    which: "before" or "after", for the name of a copy in a folder beside the page
     part:  first and last second shown
     overwrite: whether such a copy may replace a file; else UsageError
     """
     path = film.info.path
     kind = playable(path)
     if kind:
-        begins = 0.0 if part[0] is None else film.seconds(next(film.frames(*part)))
+        begins = _first_seconds(film, part)
         if path.stat().st_size <= MOST_BYTES:
             return Media(data_url(path.read_bytes(), kind), begins, False, True)
         return Media(relative_url(path, page), begins, False, False)
-    beside = page.with_name(f"{page.stem}.{which}.mp4")
+    beside = page.with_name(f"{page.stem}.films") / f"{which}.mp4"
     with explained(beside, path), TemporaryDirectory(dir=page.parent, prefix=".report-") as folder:
         copy = Path(folder, "copy.mp4")
         write_preview(film, copy, *part)
@@ -64,8 +64,15 @@ def film_for(
             return Media(data_url(copy.read_bytes(), "video/mp4"), 0.0, True, True)
         if beside.exists() and not overwrite:
             raise UsageError(f"{beside}: exists already; remove it or add --overwrite")
+        beside.parent.mkdir(exist_ok=True)
         os.replace(copy, beside)
     return Media(relative_url(beside, page), 0.0, True, False)
+
+
+def _first_seconds(film: Film, part: Part) -> float:
+    """Where browsers show the first frame: they count from 0, not from the film's first frame."""
+    begins = float(film.info.first_pts * film.info.time_base)
+    return begins if part[0] is None else begins + film.seconds(next(film.frames(*part)))
 
 
 def relative_url(path: Path, page: Path) -> str:

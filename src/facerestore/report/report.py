@@ -186,5 +186,7 @@ def record_of(after: Film, before: Film) -> dict[str, Any]:
     if record is None or record.get("format") != FORMAT:
         return {}
     sizes = {"output": after.info.path, "input": before.info.path}
-    same = all(record[name]["size"] == path.stat().st_size for name, path in sizes.items())
+    same = all(
+        record.get(name, {}).get("size") == path.stat().st_size for name, path in sizes.items()
+    )
     return record if same else {}

@@ -46,7 +46,7 @@ function plot(quantity, lines) {
   const [title, unit, meaning] = QUANTITIES[quantity];
   const scale = PERCENT.has(quantity) ? 100 : 1;
   const all = Object.values(lines).flatMap((line) => line.values.filter((value) => value !== null));
-  const most = Math.max(...all, 1e-9) * 1.05;
+  const most = 1.05 * Math.max(...all, 0) || 1;
   const low = Math.min(0, ...all), high = UP_TO_ONE.has(quantity) ? 1 : PERCENT.has(quantity) ? Math.min(1, most) : most;
   const drawing = make("div", { class: "plot" });
   const svg = make("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img" });
