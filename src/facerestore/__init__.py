@@ -11,16 +11,27 @@ if TYPE_CHECKING:
     from facerestore.evaluation.scores import Scores
     from facerestore.frames import Tasks
     from facerestore.options import RestoreOptions
+    from facerestore.report.report import compare
     from facerestore.restore import Result, restore
 
 __version__ = version("facerestore")
-__all__ = ["RestoreOptions", "Result", "Scores", "Tasks", "__version__", "evaluate", "restore"]
+__all__ = [
+    "RestoreOptions",
+    "Result",
+    "Scores",
+    "Tasks",
+    "__version__",
+    "compare",
+    "evaluate",
+    "restore",
+]
 
 _HOME = {
     "RestoreOptions": "facerestore.options",
     "Result": "facerestore.restore",
     "Scores": "facerestore.evaluation.scores",
     "Tasks": "facerestore.frames",
+    "compare": "facerestore.report.report",
     "evaluate": "facerestore.evaluation.evaluate",
     "restore": "facerestore.restore",
 }

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerestore import cli_checks, cli_evaluate, cli_models, cli_train
+from facerestore import cli_checks, cli_compare, cli_evaluate, cli_models, cli_train
 from facerestore.cli_options import (
     CropOnly,
     Device,
@@ -32,6 +32,7 @@ from facerestore.cli_options import (
     Profiles,
     Quiet,
     ReferencePhoto,
+    Report,
     Resume,
     Sandbox,
     Shard,
@@ -82,6 +83,7 @@ def restore(
     overwrite: Overwrite = False,
     resume: Resume = True,
     keep_work: KeepWork = False,
+    report: Report = False,
     shard: Shard = None,
     sandbox: Sandbox = None,
     memory_limit: MemoryLimit = None,
@@ -128,6 +130,7 @@ def restore(
             overwrite=overwrite,
             resume=resume,
             keep_work=keep_work,
+            report=report,
         )
         jobs = find_jobs(inputs or [], out, files_from)
         batch = len(jobs) > 1 or jobs[0].name is not None
@@ -187,6 +190,7 @@ def inspect(
 app.command()(cli_checks.doctor)
 app.command()(cli_checks.bench)
 app.command()(cli_evaluate.evaluate)
+app.command()(cli_compare.compare)
 app.command()(cli_train.degrade)
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_models.app, name="models")

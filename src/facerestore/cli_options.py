@@ -69,6 +69,10 @@ Model = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Report = Annotated[
+    bool,
+    typer.Option("--report", help="Write a page to look at beside each film: OUT.report.html"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")

@@ -31,6 +31,7 @@ class RestoreOptions:
     max_vram: limit for a card's memory in GiB
     resume: keep unfinished work where the program is stopped, and go on with it
     keep_work: keep it also when the film is finished
+    report: write a page to look at, `OUTPUT.report.html`, beside the output
     """
 
     tasks: Tasks = field(default_factory=lambda: Tasks(bfr=True))
@@ -52,6 +53,7 @@ class RestoreOptions:
     overwrite: bool = False
     resume: bool = True
     keep_work: bool = False
+    report: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -66,6 +68,8 @@ class RestoreOptions:
             raise UsageError("task inpaint needs --mask: a picture or video, white where to fill")
         if self.mask is not None and not self.tasks.inpaint:
             raise UsageError("--mask is only used by task inpaint; add it to --task")
+        if self.report and self.crop_only:
+            raise UsageError("--report compares whole pictures; leave --crop-only or --report out")
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and end <= start:
             raise UsageError(f"the part from {start} s to {end} s is empty")
@@ -73,7 +77,7 @@ class RestoreOptions:
     def deciding(self) -> dict[str, Any]:
         """The options that decide what an output is like, as JSON."""
         named = {**vars(self), "tasks": str(self.tasks)}
-        for name in ("overwrite", "resume", "keep_work"):
+        for name in ("overwrite", "resume", "keep_work", "report"):
             del named[name]
         return {key: str(v) if isinstance(v, Path) else v for key, v in named.items()}
 

@@ -159,7 +159,7 @@ class People:
         if self.options.tasks.color:
             self.coloured |= tint_of(clip.frames[0] / np.float32(255)) is None
         if clip.holes is not None:
-            share = clip.holes.mean(axis=(1, 2)).max()
+            share = float(clip.holes.mean(axis=(1, 2)).max())
             self.holes, self.covered = self.holes or share > 0, self.covered or share > COVERED
 
     def _recognise(self, index: int, clip: FaceClip) -> int:

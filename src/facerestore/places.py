@@ -1,4 +1,4 @@
-"""Names of what stands beside an output: its record, and its work folder while it is made."""
+"""Names of what stands beside an output: its record, its page, its work folder while it is made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 SIDECAR = ".facerestore.json"
 WORK = ".facerestore"
+PAGE = ".report.html"
 
 
 def sidecar_path(output: Path) -> Path:
@@ -19,3 +20,8 @@ def sidecar_path(output: Path) -> Path:
 def work_folder(output: Path) -> Path:
     """`film.mp4` -> `.film.mp4.facerestore`, beside it."""
     return output.with_name(f".{output.name}{WORK}")
+
+
+def page_path(output: Path) -> Path:
+    """`film.mp4` -> `film.mp4.report.html`, beside it."""
+    return output.with_name(output.name + PAGE)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import facerestore
 from facerestore.clips import restored_faces
-from facerestore.errors import BadInputError
+from facerestore.errors import BadInputError, DoneError
 from facerestore.faces.paste import make_patch
 from facerestore.options import RestoreOptions, Tools, load_tools
 from facerestore.people import People, chosen_guard
-from facerestore.places import sidecar_path
+from facerestore.places import page_path, sidecar_path
 from facerestore.plan import least_bytes, look, plan_output, warnings_of
 from facerestore.record import (
     Result,
@@ -109,8 +109,14 @@ def restore(
     job = job_of(film.info.path, options, loaded, encoding, read_sidecar(output))
     run = Run(film, target, output, options, loaded, encoding, job, listen, begin)
     with opened_work(output, job, resume=options.resume, keep=options.keep_work, say=say) as work:
-        if not options.overwrite:
-            check_not_done(output, job)
+        try:
+            if not options.overwrite:
+                check_not_done(output, job)
+        except DoneError:
+            if options.report and not page_path(output).exists():
+                found = look(film, loaded.detector, options, listen)
+                page_beside(film, output, found, loaded, listen, say)
+            raise
         if not work.frames:
             check_room(work.folder, least_bytes(film, options, encoding))
         found = work.survey(film, lambda: look(film, loaded.detector, options, listen))
@@ -125,7 +131,27 @@ def restore(
             write_sidecar(part, result, job)
             check_unchanged(film.info.path, job)
             work.lease.check()
+    if options.report:
+        warnings = page_beside(film, output, result.survey, loaded, listen, say)
+        result = replace(result, warnings=(*result.warnings, *warnings))
     return result
+
+
+def page_beside(
+    film: Film,
+    output: Path,
+    found: Survey,
+    tools: Tools,
+    listen: Callable[[Step], None],
+    say: Callable[[str], None],
+) -> list[str]:
+    """Write the report page of an output that is there; returns warnings where it cannot be."""
+    from facerestore.report.report import report_on
+
+    page, warnings = report_on(film, output, found, tools, listen)
+    if not warnings:
+        say(f"report: {page}")
+    return warnings
 
 
 def make(run: Run, part: Path, found: Survey, work: Work) -> Result:

@@ -78,16 +78,25 @@ def open_pair(out: Path, ref: Path) -> tuple[Film, Film]:
     return films
 
 
-def paired(out: Film, ref: Film) -> Iterator[Pair]:
+def paired(
+    out: Film,
+    ref: Film,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> Iterator[Pair]:
     """The frames of both films in order of time, those within half a frame of each other together.
 
-    Times count from each film's first frame. Of several within reach the nearest is taken.
+    start_seconds, end_seconds: the part of `ref` that `out` shows, None = all of it
+    Times count from the first frame of each film (of the part). Of several within reach the nearest
+    is taken.
     """
     reach = 0.5 / float(ref.info.rate)
     times = ((out.seconds(frame), frame) for frame in out.frames())
     number, current, following = 0, next(times, None), next(times, None)
-    for frame in ref.frames():
-        seconds = ref.seconds(frame)
+    begin = None if start_seconds else 0.0
+    for frame in ref.frames(start_seconds, end_seconds):
+        begin = ref.seconds(frame) if begin is None else begin
+        seconds = ref.seconds(frame) - begin
         while current and (
             current[0] < seconds - reach
             or (following and abs(following[0] - seconds) < abs(current[0] - seconds))

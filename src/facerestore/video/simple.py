@@ -18,7 +18,7 @@ from facerestore.video.geometry import display_matrix
 from facerestore.video.output import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from fractions import Fraction
     from pathlib import Path
 
@@ -56,12 +56,15 @@ def write_rgb_into(
     pts: Iterable[int],
     time_base: Fraction,
     rate: Fraction,
+    encoder: Mapping[str, str] = X264,
 ) -> int:
-    """As `write_rgb`, into a part file."""
+    """As `write_rgb`, into a part file; encoder: options of libx264."""
     count = 0
     container = "matroska" if part.suffix.lower() == ".mkv" else "mp4"
     with av.open(str(part.absolute()), "w", format=container) as target:
-        stream = cast("av.VideoStream", target.add_stream("libx264", rate=rate, options=X264))
+        stream = cast(
+            "av.VideoStream", target.add_stream("libx264", rate=rate, options=dict(encoder))
+        )
         for picture, time in zip(frames, pts, strict=True):
             if count == 0:
                 _set_up(stream, picture, time_base)
