@@ -26,9 +26,16 @@ COLUMNS = {  # field of Scores -> heading, format
     "temporal_error": ("temporal\nerror", ".2f"),
     "eyes_distance": ("eyes", ".4f"),
     "mouth_distance": ("mouth", ".4f"),
+    "akd_face": ("AKD\nface", ".2f"),
+    "akd_eyes": ("AKD\neyes", ".2f"),
+    "akd_lips": ("AKD\nlips", ".2f"),
+    "warp_error": ("warp\nerror", ".3f"),
+    "sharpness": ("sharp-\nness", ".3f"),
     "lpips": ("LPIPS", ".4f"),
+    "fvd": ("FVD", ".1f"),
     "ids": ("IDS", ".3f"),
     "vidd": ("VIDD", ".3f"),
+    "identity_drift": ("drift", ".3f"),
 }
 PARTS = {"": "", "hole_": "  in the hole"}
 
@@ -42,7 +49,10 @@ class Region(StrEnum):
 
 def evaluate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A restored film, or a folder.")],
-    ref: Annotated[Path, typer.Argument(metavar="REF", help="The true film, or a folder.")],
+    ref: Annotated[
+        Path | None,
+        typer.Argument(metavar="[REF]", help="The true film, or a folder; without: OUT alone."),
+    ] = None,
     region: Annotated[
         Region, typer.Option(help="face: squares that follow the faces; frame: whole pictures.")
     ] = Region.face,
@@ -63,7 +73,8 @@ def evaluate(
 ) -> None:
     """Compare restored films with the true ones: PSNR, SSIM, flicker, landmarks, identity.
 
-    Folders are paired by name. Every term is defined in docs/evaluation.md.
+    Without true films: sharpness, flicker and steadiness of faces. Folders are paired by name.
+    Every term is defined in docs/evaluation.md.
     """
     from facerestore.console import choose_reporter
 
@@ -76,9 +87,9 @@ def evaluate(
 
         pairs = film_pairs(out, ref)
         check_csv(table, overwrite=overwrite)
-        instruments = loader(device, reporter)
+        instruments = loader(device, reporter, alone=ref is None)
 
-        def measure(out: Path, ref: Path) -> Scores:
+        def measure(out: Path, ref: Path | None) -> Scores:
             how = {"region": region.value, "mask": mask, "size": size}
             return evaluate(out, ref, **how, instruments=instruments, listen=reporter.step)
 
@@ -89,14 +100,14 @@ def evaluate(
     raise typer.Exit(guarded(job, None, reporter, verbose=verbose))
 
 
-def loader(device: str, reporter: Reporter) -> Callable[[], Instruments]:
+def loader(device: str, reporter: Reporter, *, alone: bool = False) -> Callable[[], Instruments]:
     """Loads the instruments when they are first wanted, and says which are missing."""
 
     @cache
     def load() -> Instruments:
         from facerestore.evaluation.evaluate import load_instruments
 
-        instruments = load_instruments(device)
+        instruments = load_instruments(device, alone=alone)
         for text in instruments.missing:
             reporter.note(text)
         return instruments
@@ -105,8 +116,8 @@ def loader(device: str, reporter: Reporter) -> Callable[[], Instruments]:
 
 
 def evaluate_all(
-    pairs: list[tuple[Path, Path]],
-    measure: Callable[[Path, Path], Scores],
+    pairs: list[tuple[Path, Path | None]],
+    measure: Callable[[Path, Path | None], Scores],
     reporter: Reporter,
     *,
     verbose: bool,
@@ -116,7 +127,7 @@ def evaluate_all(
     codes: list[int] = []
     for out, ref in pairs:
 
-        def job(out: Path = out, ref: Path = ref) -> int:
+        def job(out: Path = out, ref: Path | None = ref) -> int:
             reporter.start(out)
             done.append(measure(out, ref))
             for text in done[-1].warnings:
