@@ -109,12 +109,12 @@ def mean_scores(films: Sequence[Scores]) -> dict[str, Any]:
     return means
 
 
-def check_csv(path: Path | None, *, overwrite: bool) -> None:
-    """Raise UsageError or ResourceError early where `write_csv` could not write."""
+def check_file(path: Path | None, option: str, *, overwrite: bool) -> None:
+    """Raise UsageError or ResourceError early where the file of an option cannot be written."""
     if path is None:
         return
     if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file for --csv")
+        raise UsageError(f"{path}: is a folder; name a file for {option}")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists already; remove it or add --overwrite")
     check_place(path)
@@ -136,3 +136,9 @@ def write_csv(path: Path, films: Sequence[Scores], *, overwrite: bool) -> None:
             row = film.as_dict()
             words = {name: "; ".join(row[name]) for name in ("warnings", "missing")}
             table.writerow(row | words)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a file that appears when it is whole; raises as `write_csv`."""
+    with atomic(path, None, overwrite=overwrite) as part:
+        part.write_text(text, "utf-8", newline="")
