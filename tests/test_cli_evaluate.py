@@ -60,11 +60,24 @@ def test_folders_give_a_row_each_and_the_mean(films):
     assert sorted(p.name for p in films.iterdir()) == ["out", "ref", "t.csv"]
 
 
+def test_a_film_without_the_true_one(films):
+    done = run(films / "out" / "a.mkv", "--json", folder=films)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    scores = next(event for event in events if event["event"] == "scores")
+    assert scores["ref"] is scores["psnr"] is None
+    assert scores["warp_error"] >= 0
+    assert scores["sharpness"] > 0
+    notes = [event["message"] for event in events if event["event"] == "note"]
+    assert len(notes) == 1
+    assert "identity drift" in notes[0]
+
+
 def test_one_bad_pair_does_not_stop_the_others(films):
     done = run(films / "out", films / "ref", folder=films)
     assert done.returncode == 1
     assert "b.mkv: no face found" in done.stderr
-    assert "IDS and VIDD are not measured" in done.stderr
+    assert "IDS, VIDD and identity drift are not measured" in done.stderr
     assert "LPIPS is not measured" in done.stderr
     assert "PSNR" in done.stdout
     assert "28.1" in done.stdout

@@ -13,7 +13,7 @@ import numpy as np
 
 from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Reference, Tasks
-from facerestore.models.checkpoint import SIZE_STEPS, models_folder, read_config
+from facerestore.models.checkpoint import SIZE_STEPS, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def measure(film: Path | None, wish: Bench) -> dict[str, Any]:
     The film is read, followed, cut, pasted and encoded with a restorer that returns its input, so
     that `other_ms_per_frame` is the cost of everything but the model.
     """
-    from facerestore.models.load import choose_model, restorer_for
+    from facerestore.models.load import load_named
 
     facts: dict[str, Any]
     if wish.model == "svfr" and not (models_folder() / "svfr").is_dir():
@@ -69,10 +69,9 @@ def measure(film: Path | None, wish: Bench) -> dict[str, Any]:
         )
         facts = {"model": f"svfr, random weights, {wish.width} channels, {wish.size} px"}
     else:
-        folder, _ = choose_model(wish.model, wish.device)
         how = {"device": wish.device, "mode": wish.mode, "steps": wish.steps}
-        restorer = restorer_for(folder, max_vram=wish.max_vram, **how)
-        facts = {"model": read_config(folder)[0].name}
+        loaded = load_named(wish.model, Tasks(bfr=True), max_vram=wish.max_vram, **how)
+        restorer, facts = loaded.restorer, {"model": loaded.facts["name"]}
     facts |= time_model(restorer)
     if film is not None:
         facts |= time_film(film, restorer.size)

@@ -39,9 +39,10 @@ def list_models(as_json: Json = False, verbose: Verbose = False) -> None:
     """Show the models that are here."""
 
     def job(reporter: Reporter) -> int:
+        from facerestore.models.files import present
         from facerestore.models.zoo import installed
 
-        for model in installed():
+        for model in [*installed(), *present()]:
             facts = vars(model) | {"size_mib": round(model.size_bytes / 2**20, 1)}
             facts.pop("size_bytes")
             reporter.tell(None, facts)
@@ -101,10 +102,14 @@ def pull(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fetch a model from the hub: svfr, about 4 GB. Broken downloads go on where they stopped."""
+    """Fetch svfr (about 4 GB), gfpgan, codeformer or i3d.
+
+    Broken downloads go on where they stopped.
+    """
 
     def job(reporter: Reporter) -> int:
-        from facerestore.models.zoo import pull as fetch
+        from facerestore.models.files import FILES, pull_file
+        from facerestore.models.zoo import pull as pull_model
 
         def accept(terms: str) -> bool:
             sys.stderr.write(f"{terms}\n\n")
@@ -113,6 +118,7 @@ def pull(
         def tell(text: str) -> None:
             sys.stderr.write(f"{text}\n")
 
+        fetch = pull_file if name in FILES else pull_model
         folder = fetch(name, accept=accept, tell=tell)
         reporter.tell(folder, {"model": name, "folder": folder})
         return 0

@@ -65,7 +65,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, or several: 
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="mini, svfr or a folder; default svfr if a card fits it, else mini."
+        "--model",
+        "-m",
+        help="mini, svfr or a folder; to compare: classic, gfpgan, codeformer, restoreformer or a "
+        "file; default svfr if a card fits it, else mini.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]

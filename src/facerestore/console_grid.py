@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-PIPE_WIDTH = 160  # letters; in a file no number may be cut off
+MOST_WIDTH = 200  # letters of a table
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,6 @@ def draw_grid(rows: list[dict[str, Any]], look: Grid) -> None:
             if any(value is not None for value in values) or not part:
                 drawn.add_row(escape(part or str(row[look.title])), *cells)
     console = Console()
-    console.print(drawn, width=None if console.is_terminal else PIPE_WIDTH)
+    # a narrow terminal may break lines; a number with its end cut off says something else
+    wide = console.measure(drawn, options=console.options.update(width=MOST_WIDTH)).maximum
+    Console(width=max(console.width, wide)).print(drawn)

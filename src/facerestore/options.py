@@ -23,7 +23,8 @@ class RestoreOptions:
     """What to do to a film; every field is an option of `facerestore restore`.
 
     start_seconds, end_seconds: the part to restore, None = the whole film
-    model: mini, svfr or a model folder; None = svfr where it is and a card fits it, else mini
+    model: mini, svfr, a model folder, a baseline (classic, gfpgan, codeformer, restoreformer) or a
+        file of weights; None = svfr where it is and a card fits it, else mini
     strength: 0..1;  steps: network passes per window, None = the model's own
     mode: "exact" or "fast", see `schedule_for`
     identity_guard: "off", "warn", "blend" (lower the strength where a face becomes another);
@@ -100,22 +101,21 @@ class Tools:
 def load_tools(options: RestoreOptions) -> Tools:
     """Load model, detector and reference picture; raises ModelError and the like."""
     from facerestore.faces.detect import load_detector
-    from facerestore.models.checkpoint import read_config
-    from facerestore.models.load import choose_model, restorer_for
+    from facerestore.models.baselines import is_baseline
+    from facerestore.models.load import load_named
     from facerestore.reference import reference_from
 
-    folder, why = choose_model(options.model, options.device)
-    config, sums = read_config(folder)
-    detector = load_detector()
-    restorer = restorer_for(
-        folder,
+    if options.reference is not None and is_baseline(options.model):
+        raise UsageError(f"-m {options.model} looks at no --reference; leave it out")
+    loaded = load_named(
+        options.model,
+        options.tasks,
         device=options.device,
         mode=options.mode,
         steps=options.steps,
         max_vram=options.max_vram,
     )
-    reference = None
+    detector, reference = load_detector(), None
     if options.reference is not None:
-        reference = reference_from(options.reference, detector, size=restorer.size)
-    model = {"name": config.name, "version": config.version, "sha256": sums}
-    return Tools(restorer, detector, reference, model, why)
+        reference = reference_from(options.reference, detector, size=loaded.restorer.size)
+    return Tools(loaded.restorer, detector, reference, loaded.facts, loaded.why)

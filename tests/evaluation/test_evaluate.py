@@ -12,9 +12,16 @@ from skimage.metrics import peak_signal_noise_ratio
 from facerestore.errors import BadInputError, ModelError, UsageError
 from facerestore.evaluation.evaluate import Instruments, evaluate, load_instruments
 from facerestore.evaluation.meters import Pictures
-from facerestore.evaluation.networks import Identity, Perceptual, load_identity, load_perceptual
+from facerestore.evaluation.networks import (
+    Identity,
+    Keypoints,
+    Perceptual,
+    load_identity,
+    load_perceptual,
+)
 from facerestore.evaluation.views import View
 from facerestore.faces.detect import load_detector
+from facerestore.faces.landmarks import Points
 from facerestore.video.simple import write_rgb
 
 CPU = torch.device("cpu")
@@ -156,6 +163,7 @@ def bare(tmp_path, monkeypatch):
     """No models, no weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("FACERESTORE_WEIGHTS", str(tmp_path / "weights"))
     return tmp_path
 
 
@@ -163,11 +171,38 @@ def test_missing_weights_are_told_and_nothing_is_downloaded(bare):
     found = load_instruments("cpu")
     assert found.identity is None
     assert found.perceptual is None
-    identity, perceptual = found.missing
+    identity, perceptual, landmarks, video = found.missing
     assert "models pull svfr" in identity
+    assert "alignment_WFLW_4HG.pth" in landmarks
+    assert "models pull i3d" in video
+    assert load_instruments("cpu", alone=True).missing == (identity,)
     assert ALEXNET in perceptual
     assert "torch/hub/checkpoints" in perceptual
     assert not (bare / "torch").exists()
+
+
+def test_lpips_is_that_of_the_authors(bare, dim):
+    import lpips
+    from torchvision.models import alexnet
+
+    folder = bare / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    stand_in = alexnet()  # nothing was learned; their own weights over it are in the package
+    torch.save(stand_in.state_dict(), folder / ALEXNET)
+    network, _ = load_perceptual(CPU)
+    theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    layers = iter(layer for layer in stand_in.features if isinstance(layer, torch.nn.Conv2d))
+    for layer in theirs.net.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.load_state_dict(next(layers).state_dict())
+    out, ref = dim[0][:128, :128], dim[4][:128, :128]
+    meter = Perceptual(network, CPU)
+    meter.push(View(0, 0, out, ref))
+    a, b = (torch.from_numpy(p).permute(2, 0, 1)[None] / 127.5 - 1 for p in (out, ref))
+    with torch.inference_mode():
+        expected = float(theirs(a, b))
+    assert meter.results()["lpips"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_lpips_without_torchmetrics_names_the_extra(monkeypatch):
@@ -226,6 +261,49 @@ def test_identity_is_a_cosine_and_its_steadiness_a_distance():
     assert results["ids"] == pytest.approx((1 + np.sqrt(0.5) + 0) / 3)
     assert results["vidd"] == pytest.approx(step)
     assert results["ref_vidd"] == pytest.approx(0)
+    unit = np.array([[1, 0], [np.sqrt(0.5), np.sqrt(0.5)], [0, 1]])
+    middle = unit.mean(axis=0) / np.linalg.norm(unit.mean(axis=0))
+    assert results["identity_drift"] == pytest.approx(1 - (unit @ middle).mean())
+    assert results["ref_identity_drift"] == pytest.approx(0)
+
+
+def test_keypoints_are_told_in_pixels_of_256():
+    """Landmarks of a stand-in: the rim of a picture, moved by what its first sample says."""
+
+    def find(frames, five):
+        assert five.shape == (2, 5, 2)
+        points = np.zeros((2, 68, 2))
+        points[:, 36:48, 0] += frames[:, 0, 0, 0, None]
+        points[:, 48:68, 1] += frames[:, 0, 0, 1, None]
+        return points
+
+    meter, ref = Keypoints(Points(68, find)), np.zeros((128, 128, 3), np.uint8)
+    for frame, (eyes, lips) in enumerate([(3, 4), (5, 0)]):
+        out = ref.copy()
+        out[0, 0, :2] = eyes, lips
+        meter.push(View(0, frame, out, ref, landmarks=np.zeros((5, 2))))
+    results = meter.results()
+    assert results["akd_eyes"] == pytest.approx(2 * 4)
+    assert results["akd_lips"] == pytest.approx(2 * 2)
+    assert results["akd_face"] == pytest.approx((12 * 8 + 20 * 4) / 68)
+
+
+def test_a_film_alone_is_measured(make_exact, dim, instruments, with_identity):
+    film = make_exact("a.mkv", dim)
+    tools = Instruments(instruments().detector, CPU, load_identity(CPU))
+    scores = evaluate(film, instruments=lambda: tools)
+    assert scores.ref is None
+    assert (scores.frames, scores.views) == (6, 6)
+    assert scores.psnr is scores.ids is scores.eyes_distance is scores.ref_vidd is None
+    assert scores.sharpness > 0
+    assert scores.vidd > 0
+    assert 0 < scores.identity_drift < 1
+    flicker = make_exact("f.mkv", [p + np.uint8(12 * (n % 2)) for n, p in enumerate(dim)])
+    flickers = evaluate(flicker, instruments=lambda: tools, region="frame")
+    steady = evaluate(film, instruments=lambda: tools, region="frame")
+    assert flickers.warp_error > steady.warp_error + 0.8 * (12 / 255) ** 2 * 1000
+    with pytest.raises(UsageError, match="--mask is of use with a true film only"):
+        evaluate(film, mask=film, instruments=lambda: tools)
 
 
 @pytest.fixture

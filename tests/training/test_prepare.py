@@ -12,9 +12,9 @@ from skimage import data
 
 from facerestore.errors import BadInputError, UsageError
 from facerestore.faces.detect import load_detector
+from facerestore.faces.landmarks import load_points, peaks
 from facerestore.training import prepare as preparing
 from facerestore.training.data import TEMPLATE_POINTS, read_frames, read_samples
-from facerestore.training.landmarks import load_points, peaks
 from facerestore.training.prepare import Preparation, prepare
 from facerestore.training.quality import sharpness_score
 

@@ -1,4 +1,4 @@
-"""Measures by networks whose weights may not be here: ArcFace (IDS, VIDD) and LPIPS.
+"""Measures by networks whose weights may not be here: ArcFace, LPIPS, landmarks (FVD: fvd.py).
 
 Nothing is downloaded; what is missing is said, with where to get it.
 """
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
     from facerestore.evaluation.meters import Numbers
     from facerestore.evaluation.views import View
+    from facerestore.faces.landmarks import Points
     from facerestore.frames import Bytes, Floats
     from facerestore.models.identity import ArcFace, TokenProjection
     from facerestore.models.identity import Identity as IdentityNetwork
 
+ALIGNMENT = "https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
+EYES, LIPS = slice(36, 48), slice(48, 68)  # of the 68 landmarks (iBUG 300-W)
+AKD_SIDE = 256  # px
 LEAST_SIDE = 64  # px, below that nothing is left after AlexNet's poolings
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's
 NO_IDENTITY = (
-    "IDS and VIDD are not measured: they need a model with an identity network; "
+    "IDS, VIDD and identity drift are not measured: they need a model with an identity network; "
     "get one with: facerestore models pull svfr (or convert)"
 )
 NO_TORCHMETRICS = "LPIPS is not measured: it needs torchmetrics; pip install 'facerestore[metrics]'"
@@ -84,12 +88,48 @@ def load_perceptual(device: torch.device) -> tuple[Any, str]:
     return network.to(device).eval(), ""
 
 
+def load_points() -> tuple[Points | None, str]:
+    """The network of 68 landmarks (facexlib), or None and the sentence why not."""
+    from facerestore.faces.detect import weight_folders
+    from facerestore.faces.landmarks import WEIGHTS as LANDMARKS
+    from facerestore.faces.landmarks import load_points as load
+
+    points = load()
+    if points.count == LIPS.stop:
+        return points, ""
+    folder = weight_folders()[0]
+    return None, f"AKD is not measured: put facexlib's {ALIGNMENT}{LANDMARKS} into {folder}"
+
+
+class Keypoints:
+    """AKD: how far 68 landmarks are from those of the reference, in px of a square of 256 px."""
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self.off: list[Floats] = []  # [68] each
+
+    def push(self, view: View) -> None:
+        assert view.landmarks is not None
+        both = np.stack([view.out, view.ref])
+        out, ref = self.points.find(both, np.stack([view.landmarks] * 2))
+        self.off.append(np.linalg.norm(out - ref, axis=1) * (AKD_SIDE / len(view.ref)))
+
+    def results(self) -> Numbers:
+        off = np.array(self.off).reshape(-1, LIPS.stop)
+        return {
+            "akd_face": mean(off.mean(axis=1)),
+            "akd_eyes": mean(off[:, EYES].mean(axis=1)),
+            "akd_lips": mean(off[:, LIPS].mean(axis=1)),
+        }
+
+
 class Identity:
-    """IDS, the likeness of each face to the true one, and VIDD, its steadiness in time."""
+    """IDS, the likeness of each face to the true one; VIDD and drift, its steadiness in time."""
 
     def __init__(self, network: IdentityNetwork) -> None:
         self.network = network
         self.likeness: list[float] = []
+        self.sums: dict[int, Floats] = {}  # by thread, [2, 512]: of all vectors so far
         self.steps: list[Floats] = []  # [2] each: of `out` and of `ref`
         self.neighbours: Neighbours[Floats] = Neighbours()
 
@@ -98,14 +138,20 @@ class Identity:
         faces = self.network.look([view.out, view.ref], [view.landmarks] * 2)
         vectors = self.network.vectors(faces).double().cpu().numpy()  # [2, 512]
         self.likeness.append(float(vectors[0] @ vectors[1]))
+        self.sums[view.thread] = self.sums.get(view.thread, 0.0) + vectors
         before = self.neighbours.swap(view, vectors)
         if before is not None:
             self.steps.append(np.linalg.norm(vectors - before, axis=1))
 
     def results(self) -> Numbers:
         steps = np.array(self.steps).reshape(-1, 2)
+        # unit vectors lie, in the mean, at the cosine |their mean| from their mean direction
+        lengths = [np.linalg.norm(total, axis=1) for total in self.sums.values()]
+        near = np.sum(lengths, axis=0) / len(self.likeness) if lengths else [np.nan] * 2
         return {
             "ids": mean(self.likeness),
+            "identity_drift": mean([1 - near[0]]),
+            "ref_identity_drift": mean([1 - near[1]]),
             "vidd": mean(steps[:, 0]),
             "ref_vidd": mean(steps[:, 1]),
         }

@@ -30,11 +30,18 @@ class Pair:
     ref: VideoFrame | None
 
 
-def film_pairs(out: Path, ref: Path) -> list[tuple[Path, Path]]:
+def film_pairs(out: Path, ref: Path | None) -> list[tuple[Path, Path | None]]:
     """Two films, or the films of two folders paired by name (`a.restored.mkv` goes with `a.mp4`).
 
-    Raises UsageError where only one is a folder, BadInputError where a film has no partner.
+    Without `ref`, the film, or those of the folder, with None each.
+    Raises UsageError where only one is a folder, BadInputError where a film has no partner, or a
+    folder no film.
     """
+    if ref is None:
+        alone = sorted(_by_stem(out).values()) if out.is_dir() else [out]
+        if not alone:
+            raise BadInputError(f"{out}: holds no films; name a folder of films, or one film")
+        return [(path, None) for path in alone]
     if not (out.is_dir() and ref.is_dir()):
         for folder, film in ((out, ref), (ref, out)):
             if folder.is_dir():
@@ -64,8 +71,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def open_pair(out: Path, ref: Path) -> tuple[Film, Film]:
-    """Both films; raises BadInputError where one is not readable or the pictures differ in size."""
+def open_pair(out: Path, ref: Path | None) -> tuple[Film, Film]:
+    """Both films, without `ref` the same one twice.
+
+    Raises BadInputError where one is not readable or the pictures differ in size.
+    """
+    if ref is None:
+        film = open_video(out)
+        return film, film
     films = open_video(out), open_video(ref)
     sizes = [(film.info.display_width, film.info.display_height) for film in films]
     if sizes[0] != sizes[1]:
@@ -76,6 +89,12 @@ def open_pair(out: Path, ref: Path) -> tuple[Film, Film]:
             "-c:v ffv1 scaled.mkv"
         )
     return films
+
+
+def whole(film: Film) -> Iterator[Pair]:
+    """Each frame of a film with itself."""
+    for number, frame in enumerate(film.frames()):
+        yield Pair(number, frame, frame)
 
 
 def paired(

@@ -83,6 +83,9 @@ class Cutter:
     def _cut(
         self, frames: tuple[VideoFrame, VideoFrame], matrix: Floats, size: int
     ) -> tuple[Bytes, Bytes]:
+        if frames[0] is frames[1]:  # a film alone
+            same = crop_rgb(frames[0], matrix, to_coded=self.out.info.to_coded, size=size)
+            return same, same
         to_coded = self.out.info.to_coded, self.ref.info.to_coded
         out, ref = (
             crop_rgb(frame, matrix, to_coded=to, size=size)

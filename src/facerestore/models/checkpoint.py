@@ -121,7 +121,10 @@ def find_model(name: str) -> Path:
         raise ModelError(
             "model svfr is not here; get it with: facerestore models pull svfr (or convert)"
         )
-    raise ModelError(f"'{name}': neither a model (mini, svfr) nor a folder with {CONFIG_NAME}")
+    raise ModelError(
+        f"'{name}': neither a model (mini, svfr), nor a baseline (classic, gfpgan, codeformer, "
+        f"restoreformer), nor a file of weights, nor a folder with {CONFIG_NAME}"
+    )
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, dict[str, str]]:

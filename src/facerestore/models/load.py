@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from facerestore.errors import UsageError
+from facerestore.models.baselines import is_baseline, load_baseline
 from facerestore.models.cards import Cards
 from facerestore.models.checkpoint import (
     BUNDLED,
@@ -25,6 +27,7 @@ from facerestore.models.device import (
     place,
     weights_gib,
 )
+from facerestore.models.restorer import Loaded
 from facerestore.models.sampling import schedule_for
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from facerestore.frames import Tasks
     from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.restorer import Restorer
     from facerestore.models.svfr import SVFR
@@ -78,6 +82,31 @@ def choose_model(name: str | None, device: str) -> tuple[Path, str]:
     if free_gib(first) < LEAST_VRAM_GIB:
         return BUNDLED, f"svfr needs {LEAST_VRAM_GIB} GiB of free memory on the card"
     return home, "installed, and the card fits it"
+
+
+def load_named(
+    name: str | None,
+    tasks: Tasks,
+    *,
+    device: str,
+    mode: str = "exact",
+    steps: int | None = None,
+    max_vram: float | None = None,
+) -> Loaded:
+    """The restorer of a name as the user gives it: a model, a baseline, or a file of weights.
+
+    Raises UsageError for tasks and options that it has no use for, ModelError, ResourceError.
+    """
+    if is_baseline(name):
+        assert name is not None
+        if (mode, steps, max_vram) != ("exact", None, None):
+            raise UsageError(f"-m {name} knows no --mode, --steps or --max-vram; leave them out")
+        return load_baseline(name, tasks, device=device)
+    folder, why = choose_model(name, device)
+    config, sums = read_config(folder)
+    restorer = restorer_for(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
+    facts = {"name": config.name, "version": config.version, "sha256": sums}
+    return Loaded(restorer, facts, why)
 
 
 def restorer_for(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -59,6 +60,18 @@ class Restorer(Protocol):
     ) -> Bytes:
         """Restored frames, uint8 RGB [F, S, S, 3]; the same inputs give the same frames."""
         ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A restorer by name.
+
+    facts: name, version and sha256 of each file, for the record;  why: this one was chosen
+    """
+
+    restorer: Restorer
+    facts: dict[str, Any]
+    why: str
 
 
 def condition(clip: FaceClip, tasks: Tasks) -> Bytes:

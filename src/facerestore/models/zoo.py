@@ -137,15 +137,17 @@ def pull(
     from facerestore.models.convert import RELEASED, UNET, Layout, convert
 
     if name != "svfr":
-        raise UsageError(f"{name}: can't be fetched; only svfr is on the hub (mini is built in)")
+        raise UsageError(
+            f"{name}: can't be fetched; svfr, gfpgan, codeformer and i3d can (mini is built in)"
+        )
     target, wanted = models_folder() / name, files or FILES
     if (target / CONFIG_NAME).is_file():
         tell(f"{target}: already here")
         return target
-    with _explained():
+    with explained(CONVERT):
         downloads().mkdir(parents=True, exist_ok=True)
     licence = _fetched(wanted["licence"], tell)
-    _accepted(name, f"{TERMS}\n\n{licence.path.read_text()}", accept)
+    accepted(name, f"{TERMS}\n\n{licence.path.read_text()}", accept)
     got = {key: _fetched(file, tell) for key, file in wanted.items()}
     tell("converting")
     layout = layout or Layout(RELEASED, UNET)
@@ -169,7 +171,7 @@ def downloads() -> Path:
     return models_folder() / ".downloads"
 
 
-def _accepted(name: str, terms: str, accept: Callable[[str], bool]) -> None:
+def accepted(name: str, terms: str, accept: Callable[[str], bool]) -> None:
     """Ask once; the answer is kept beside the models."""
     from datetime import UTC, datetime
 
@@ -206,7 +208,7 @@ def _fetched(file: HubFile, tell: Callable[[str], None]) -> Fetched:
         path, blob = Path(cached), Path(cached).resolve().name
         _check_sum(path, file, file.sha256 or (blob if len(blob) == SUM_LETTERS else None))
         return Fetched(path, path.relative_to(path.parents[file.name.count("/") + 1]).parts[0])
-    with _explained():
+    with explained(CONVERT):
         url = hf_hub_url(file.repository, file.name, revision=file.revision)
         facts = get_hf_file_metadata(url)
         commit, said = facts.commit_hash or file.revision, facts.etag or ""
@@ -239,27 +241,27 @@ def _check_sum(path: Path, file: HubFile, expected: str | None) -> None:
     )
 
 
-OFFLINE = (
-    "the hub cannot be reached and not all files are here; run the same command when it can be, or "
-    "use files that you have: facerestore models convert"
+OFFLINE = "the hub cannot be reached and not all files are here"
+CONVERT = (
+    "run the same command when it can be, or use files that you have: facerestore models convert"
 )
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turns what huggingface_hub raises into one sentence."""
+def explained(remedy: str) -> Iterator[None]:
+    """Turns what huggingface_hub raises into one sentence; remedy: what to do when offline."""
     try:
         yield
     except FaceRestoreError:
         raise
     except Exception as error:
-        explained = _explanation(error)
-        if explained is None:
+        told = _explanation(error, remedy)
+        if told is None:
             raise
-        raise explained from None
+        raise told from None
 
 
-def _explanation(error: Exception) -> FaceRestoreError | None:
+def _explanation(error: Exception, remedy: str) -> FaceRestoreError | None:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -273,14 +275,14 @@ def _explanation(error: Exception) -> FaceRestoreError | None:
         )
     unreachable = (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError)
     if isinstance(error, (*unreachable, errors.FileMetadataError)):
-        return ModelError(OFFLINE)
+        return ModelError(f"{OFFLINE}; {remedy}")
     if isinstance(error, (errors.EntryNotFoundError, errors.HfHubHTTPError)):
         return ModelError(f"the hub answers with an error ({_first(error)}); try again later")
     if type(error).__module__.startswith("httpx"):  # no connection, or it broke
-        return ModelError(OFFLINE)
+        return ModelError(f"{OFFLINE}; {remedy}")
     if isinstance(error, OSError):
         if error.errno is None:  # "consistency check failed": the file came short
-            return ModelError(OFFLINE)
+            return ModelError(f"{OFFLINE}; {remedy}")
         return ResourceError(
             f"{models_folder()}: cannot be written ({error.strerror}); FACERESTORE_MODELS names it"
         )

@@ -21,10 +21,10 @@ import numpy as np
 from facerestore.clips import cropped
 from facerestore.errors import BadInputError, FaceRestoreError, UsageError
 from facerestore.faces.crop import face_squares
+from facerestore.faces.landmarks import Points, load_points
 from facerestore.options import RestoreOptions
 from facerestore.survey import survey
 from facerestore.training.data import PICTURES
-from facerestore.training.landmarks import Points, load_points
 from facerestore.training.quality import Quality, load_quality
 from facerestore.video.reader import open_video
 

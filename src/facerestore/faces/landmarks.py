@@ -1,4 +1,4 @@
-"""Landmarks for the facial prior: 68 by facexlib's alignment network, else the detector's five."""
+"""Landmarks of aligned faces: 68 by facexlib's alignment network, else the detector's five."""
 
 from __future__ import annotations
 
