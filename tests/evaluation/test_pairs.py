@@ -17,8 +17,9 @@ class Times:
     def __init__(self, *times, rate=25):
         self.times, self.info = times, SimpleNamespace(rate=Fraction(rate))
 
-    def frames(self):
-        return iter(self.times)
+    def frames(self, start_seconds=None, end_seconds=None):
+        first, last = start_seconds or 0.0, end_seconds or float("inf")
+        return (time for time in self.times if first <= time < last)
 
     def seconds(self, frame):
         return frame
@@ -31,13 +32,18 @@ def folder(path, *names):
     return path
 
 
-def pairs_of(out, ref):
-    return [(pair.out, pair.ref) for pair in paired(out, ref)]
+def pairs_of(out, ref, *part):
+    return [(pair.out, pair.ref) for pair in paired(out, ref, *part)]
 
 
 def test_frames_of_the_same_time_are_pairs():
     film = Times(0.0, 0.04, 0.08)
     assert pairs_of(film, film) == [(0.0, 0.0), (0.04, 0.04), (0.08, 0.08)]
+
+
+def test_a_part_begins_at_0():
+    out, ref = Times(0.0, 0.04), Times(0.0, 0.04, 0.08, 0.12, 0.16)
+    assert pairs_of(out, ref, 0.07, 0.15) == [(0.0, 0.08), (0.04, 0.12)]
 
 
 def test_rounded_times_are_pairs():  # Matroska, 1 ms
