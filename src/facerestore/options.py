@@ -11,6 +11,8 @@ from facerestore.frames import Tasks
 from facerestore.video.profiles import PROFILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from facerestore.faces.detect import Detector
     from facerestore.frames import Reference
     from facerestore.models.restorer import Restorer
@@ -93,16 +95,13 @@ class Tools:
     why: str = ""
 
 
-def load_tools(options: RestoreOptions) -> Tools:
-    """Load model, detector and reference picture; raises ModelError and the like."""
-    from facerestore.faces.detect import load_detector
+def load_restorer(options: RestoreOptions) -> tuple[Restorer, dict[str, Any], str]:
+    """The model, what the record says of it, and why this one; raises ModelError and the like."""
     from facerestore.models.checkpoint import read_config
     from facerestore.models.load import choose_model, restorer_for
-    from facerestore.reference import reference_from
 
     folder, why = choose_model(options.model, options.device)
     config, sums = read_config(folder)
-    detector = load_detector()
     restorer = restorer_for(
         folder,
         device=options.device,
@@ -110,8 +109,20 @@ def load_tools(options: RestoreOptions) -> Tools:
         steps=options.steps,
         max_vram=options.max_vram,
     )
+    return restorer, {"name": config.name, "version": config.version, "sha256": sums}, why
+
+
+def load_tools(
+    options: RestoreOptions,
+    restorer_from: Callable[[RestoreOptions], tuple[Restorer, dict[str, Any], str]] = load_restorer,
+) -> Tools:
+    """Load model, detector and reference picture; raises ModelError and the like."""
+    from facerestore.faces.detect import load_detector
+    from facerestore.reference import reference_from
+
+    restorer, model, why = restorer_from(options)
+    detector = load_detector()
     reference = None
     if options.reference is not None:
         reference = reference_from(options.reference, detector, size=restorer.size)
-    model = {"name": config.name, "version": config.version, "sha256": sums}
     return Tools(restorer, detector, reference, model, why)
