@@ -45,11 +45,12 @@ def test_a_worker_for_each_card_or_else_for_each_node():
         asked([CARD], device="cuda:1")
 
 
-def test_a_cluster_that_is_not_there_is_named(monkeypatch):
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "nowhere.invalid:6379"])
+def test_a_cluster_that_is_not_there_is_named(address, monkeypatch):
     pytest.importorskip("ray", reason="needs pip install 'facerestore[ray]'")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(ResourceError, match="no Ray cluster answers"):
-        restorer_on("auto", OPTIONS)
+        restorer_on(address, OPTIONS)
 
 
 def test_without_ray_there_is_the_command_to_install_it(monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from queue import LifoQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from facerestore.ray_workers import Node
 
+CONNECT_SECONDS = 10.0
 TRIES = 3  # workers lost at one thing until it is given up: it may be what kills them
 
 
@@ -149,9 +151,12 @@ def _connected(address: str) -> Any:
     except ImportError:
         raise UsageError("--ray needs Ray; pip install 'facerestore[ray]'") from None
     before = signal.getsignal(signal.SIGTERM)
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdecimal() and "//" not in host:  # Ray itself would try for ten minutes
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, ValueError, RuntimeError):
+    except (OSError, ValueError, RuntimeError, OverflowError):
         raise ResourceError(
             f"--ray {address}: no Ray cluster answers; start one with 'ray start --head'"
         ) from None

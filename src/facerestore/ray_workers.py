@@ -86,9 +86,10 @@ class FilmWorker(Node):
         self.notes.append(text)
 
     def news(self) -> tuple[list[str], Step | None]:
-        """What was noted since the last call, and how far the film is."""
+        """What was noted since the last call, and how far the film is if it got further."""
         notes, self.notes = self.notes, []
-        return notes, self.latest
+        latest, self.latest = self.latest, None
+        return notes, latest
 
 
 class ClipWorker(Node):
