@@ -88,9 +88,12 @@ def film_of(path, *, frames=60, size=(192, 144), seed=0, still=False):
     return path
 
 
-def cheap(options):
-    """For a process that loads its tools itself; films of some widths are hostile."""
+def cheap(options, restorer_from=None):
+    """As `load_tools`, for a process that loads its tools itself; some widths are hostile."""
     tools = cheap_tools()
+    if restorer_from is not None:
+        restorer, model, why = restorer_from(options)
+        tools = replace(tools, restorer=restorer, model=model, why=why)
 
     def hostile(picture):
         height, width = picture.shape[:2]

@@ -31,6 +31,7 @@ from facerestore.cli_options import (
     Profile,
     Profiles,
     Quiet,
+    Ray,
     ReferencePhoto,
     Report,
     Resume,
@@ -85,6 +86,7 @@ def restore(
     keep_work: KeepWork = False,
     report: Report = False,
     shard: Shard = None,
+    ray: Ray = None,
     sandbox: Sandbox = None,
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = 1800.0,
@@ -105,6 +107,7 @@ def restore(
 
     def job() -> int:
         from facerestore.batch import report_path
+        from facerestore.errors import UsageError
         from facerestore.films import find_jobs, share
         from facerestore.frames import Tasks
         from facerestore.options import RestoreOptions
@@ -136,6 +139,8 @@ def restore(
         batch = len(jobs) > 1 or jobs[0].name is not None
         apart = batch if sandbox is None else sandbox
         jobs = share(jobs, shard)
+        if dry_run and ray is not None:
+            raise UsageError("--dry-run looks at films on this machine; leave --ray out")
         if dry_run:
             return look_all(jobs, options, reporter, verbose=verbose)
         return restore_all(
@@ -144,6 +149,7 @@ def restore(
             reporter,
             limits=Limits(memory_limit, stall_limit) if apart else None,
             report=report_path(out, shard) if batch else None,
+            ray=ray,
             verbose=verbose,
         )
 

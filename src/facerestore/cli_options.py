@@ -44,6 +44,10 @@ FilesFrom = Annotated[
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="The I-th of N parts of the films: 2/5")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on this Ray cluster; auto = this machine's."),
+]
 Sandbox = Annotated[
     bool | None,
     typer.Option(

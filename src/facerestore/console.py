@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from facerestore.console_grid import Grid, draw_grid
+from facerestore.console_grid import Grid, draw_grid, table, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -289,25 +288,3 @@ def summary(result: Result) -> str:
         f"{result.source.name} -> {result.output}: {result.frames} frames, {words}, "
         f"{seconds:.0f} s ({speed:.1f} fps)"
     )
-
-
-def table(title: str, facts: dict[str, Any]) -> None:
-    """Facts as a table of two columns on stdout."""
-    drawn = Table(title=escape(title), title_justify="left", show_header=False)
-    for name, value in facts.items():
-        drawn.add_row(name.replace("_", " "), words(value))
-    Console().print(drawn, markup=False)
-
-
-def words(value: Any) -> str:
-    """A fact in words: lists by lines, dictionaries as `name value`."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {words(v)}" for name, v in value.items())
-    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-        return "\n\n".join(
-            "\n".join(f"{name.replace('_', ' ')}: {words(v)}" for name, v in row.items())
-            for row in value
-        )
-    if isinstance(value, list | tuple):
-        return "\n".join(words(item) for item in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

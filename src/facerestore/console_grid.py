@@ -1,4 +1,4 @@
-"""Many films in one table: a row each, a column for each number."""
+"""Facts as tables: of one film in two columns, of many a row each."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ def draw_grid(rows: list[dict[str, Any]], look: Grid) -> None:
     # a narrow terminal may break lines; a number with its end cut off says something else
     wide = console.measure(drawn, options=console.options.update(width=MOST_WIDTH)).maximum
     Console(width=max(console.width, wide)).print(drawn)
+
+
+def table(title: str, facts: dict[str, Any]) -> None:
+    """Facts as a table of two columns on stdout."""
+    drawn = Table(title=escape(title), title_justify="left", show_header=False)
+    for name, value in facts.items():
+        drawn.add_row(name.replace("_", " "), words(value))
+    Console().print(drawn, markup=False)
+
+
+def words(value: Any) -> str:
+    """A fact in words: lists by lines, dictionaries as `name value`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {words(v)}" for name, v in value.items())
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return "\n\n".join(
+            "\n".join(f"{name.replace('_', ' ')}: {words(v)}" for name, v in row.items())
+            for row in value
+        )
+    if isinstance(value, list | tuple):
+        return "\n".join(words(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

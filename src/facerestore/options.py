@@ -11,6 +11,8 @@ from facerestore.frames import Tasks
 from facerestore.video.profiles import PROFILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from facerestore.faces.detect import Detector
     from facerestore.frames import Reference
     from facerestore.models.restorer import Restorer
@@ -98,12 +100,10 @@ class Tools:
     why: str = ""
 
 
-def load_tools(options: RestoreOptions) -> Tools:
-    """Load model, detector and reference picture; raises ModelError and the like."""
-    from facerestore.faces.detect import load_detector
+def load_restorer(options: RestoreOptions) -> tuple[Restorer, dict[str, Any], str]:
+    """The model, what the record says of it, and why this one; raises ModelError and the like."""
     from facerestore.models.baselines import is_baseline
     from facerestore.models.load import load_named
-    from facerestore.reference import reference_from
 
     if options.reference is not None and is_baseline(options.model):
         raise UsageError(f"-m {options.model} looks at no --reference; leave it out")
@@ -115,7 +115,20 @@ def load_tools(options: RestoreOptions) -> Tools:
         steps=options.steps,
         max_vram=options.max_vram,
     )
-    detector, reference = load_detector(), None
+    return loaded.restorer, loaded.facts, loaded.why
+
+
+def load_tools(
+    options: RestoreOptions,
+    restorer_from: Callable[[RestoreOptions], tuple[Restorer, dict[str, Any], str]] = load_restorer,
+) -> Tools:
+    """Load model, detector and reference picture; raises ModelError and the like."""
+    from facerestore.faces.detect import load_detector
+    from facerestore.reference import reference_from
+
+    restorer, model, why = restorer_from(options)
+    detector = load_detector()
+    reference = None
     if options.reference is not None:
-        reference = reference_from(options.reference, detector, size=loaded.restorer.size)
-    return Tools(loaded.restorer, detector, reference, loaded.facts, loaded.why)
+        reference = reference_from(options.reference, detector, size=restorer.size)
+    return Tools(restorer, detector, reference, model, why)

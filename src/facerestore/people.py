@@ -51,10 +51,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Answer:
-    """A clip restored: uint8 RGB [F, S, S, 3] and how much of each frame to use, float64 [F]."""
+    """A clip restored: uint8 RGB [F, S, S, 3] and how much of each frame to use, float64 [F].
+
+    likeness: float64 [F], cosine between source and restored face;  None where it is not known
+    """
 
     frames: Bytes
     strengths: Floats
+    likeness: Floats | None = None
 
 
 class People:
@@ -91,9 +95,17 @@ class People:
         person = self.people[self.numbers[index]]
 
         def job() -> Answer:
-            return self._answer(index, person, clip, on_step)
+            return self._answer(person, clip, on_step)
 
-        return self.pool.submit(job).result if self.pool else job
+        wait = self.pool.submit(job).result if self.pool else job
+
+        def answer() -> Answer:
+            found = wait()  # noted in the order of the film, as clips overlap
+            for number, value in enumerate(() if found.likeness is None else found.likeness):
+                person.likeness[index, clip.first + number // clip.fields] = float(value)
+            return found
+
+        return answer
 
     def close(self) -> None:
         """End the threads; work that has not begun is given up."""
@@ -134,19 +146,16 @@ class People:
                 )
         return words
 
-    def _answer(
-        self, index: int, person: Person, clip: FaceClip, on_step: Callable[[], None]
-    ) -> Answer:
+    def _answer(self, person: Person, clip: FaceClip, on_step: Callable[[], None]) -> Answer:
         restored = self._run(clip, person.reference, on_step)
         likeness = self._likeness(clip, restored)
         if likeness is None:
             return Answer(restored, np.ones(len(clip)))
-        for number, value in enumerate(likeness):
-            person.likeness[index, clip.first + number // clip.fields] = float(value)
         if self.guard != "blend":
-            return Answer(restored, np.ones(len(clip)))
+            return Answer(restored, np.ones(len(clip)), likeness)
         rate = float(self.found.rate) * clip.fields
-        return Answer(restored, steady_strengths(strength_for(likeness), rate=rate))
+        strengths = steady_strengths(strength_for(likeness), rate=rate)
+        return Answer(restored, strengths, likeness)
 
     def _likeness(self, clip: FaceClip, restored: Bytes) -> Floats | None:
         if self.guard == "off" or clip.landmarks is None:

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from facerestore.attempt import BROKEN, FAILED, INTERRUPTED, Outcome, attempt, explain
@@ -61,14 +61,28 @@ def restore_all(
     *,
     limits: Limits | None = None,
     report: Path | None = None,
+    ray: str | None = None,
     verbose: bool = False,
 ) -> int:
     """Restore films, in a process of their own if `limits` are given. Returns the exit code.
 
     report: where the report of a batch goes;  None = no batch, or one without a folder
+    ray:    address of the cluster to work on;  several films go there whole, of one the clips
     """
+    from facerestore.options import load_tools
+
+    load: Callable[[RestoreOptions], Tools] = load_tools
+    if ray is not None:
+        from facerestore import ray_runner
+
+        if len(jobs) > 1:
+            with ray_runner.films_on(
+                ray, jobs, options, reporter, limits=limits, verbose=verbose
+            ) as there:
+                return _restore(jobs, there, reporter, report)
+        load = partial(load_tools, restorer_from=partial(ray_runner.restorer_on, ray))
     if limits is None:
-        with loading(options, reporter) as tools:
+        with loading(options, reporter, load) as tools:
 
             def here(job: Job) -> Outcome:
                 return attempt(job, options, tools, reporter, verbose=verbose)
@@ -76,7 +90,7 @@ def restore_all(
             return _restore(jobs, here, reporter, report)
     from facerestore.sandbox import Sandbox
 
-    box = Sandbox(options, limits, verbose=verbose)
+    box = Sandbox(options, limits, load=load, verbose=verbose)
     try:
         return _restore(jobs, lambda job: box.attempt(job, reporter), reporter, report)
     finally:
@@ -103,9 +117,10 @@ def _restore(
 
 def look_all(jobs: list[Job], options: RestoreOptions, reporter: Reporter, *, verbose: bool) -> int:
     """Say what would be done to each film, without writing anything. Returns the exit code."""
+    from facerestore.options import load_tools
     from facerestore.plan import plan
 
-    with loading(options, reporter) as tools:
+    with loading(options, reporter, load_tools) as tools:
         codes: list[int] = []
         for job in jobs:
 
@@ -129,13 +144,14 @@ def look_all(jobs: list[Job], options: RestoreOptions, reporter: Reporter, *, ve
 
 
 @contextmanager
-def loading(options: RestoreOptions, reporter: Reporter) -> Iterator[Callable[[], Tools]]:
+def loading(
+    options: RestoreOptions, reporter: Reporter, load: Callable[[RestoreOptions], Tools]
+) -> Iterator[Callable[[], Tools]]:
     """What loads the tools when they are first needed; they are given back at the end."""
-    from facerestore.options import load_tools
 
     @cache
     def tools() -> Tools:
-        loaded = load_tools(options)
+        loaded = load(options)
         reporter.note(f"model {loaded.model['name']}: {loaded.why}")
         return loaded
 

@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facerestore.faces.crop import TEMPLATE, crop_path, face_squares
@@ -140,6 +140,7 @@ def test_short_tracks_have_a_path_too(n):
 walks = st.lists(st.floats(-12, 12), min_size=1, max_size=60)
 
 
+@settings(deadline=None)  # the first call imports SciPy
 @given(walks, st.floats(-3000, 3000), st.floats(0.2, 5), st.sampled_from([1.0, 12.5, 25, 60, 240]))
 def test_the_path_moves_and_grows_with_the_picture(steps, shift, zoom, rate):
     """Tracking a shifted or enlarged film gives the shifted or enlarged path."""
@@ -153,6 +154,26 @@ def test_the_path_moves_and_grows_with_the_picture(steps, shift, zoom, rate):
     assert moved.centre == pytest.approx(path.centre * zoom + shift, abs=0.02 * SIDE * zoom)
     assert moved.side == pytest.approx(path.side * zoom)
     assert np.isfinite(moved.centre).all() and (moved.side > 0).all()
+
+
+@settings(deadline=None)  # the first call imports SciPy
+@given(walks, st.integers(1, 7), st.sampled_from([12.5, 25, 60]))
+def test_the_path_is_the_same_backwards(steps, every, rate):
+    """No lag, whatever the motion: the future counts as the past."""
+    forth = seen(along_x(np.cumsum(steps)), every=every)
+    turned = (part[::-1].copy() for part in (forth.boxes, forth.landmarks, forth.scores))
+    one, other = crop_path(forth, rate=rate), crop_path(FaceTrack(0, 0, 0, *turned), rate=rate)
+    assert one.centre == pytest.approx(other.centre[::-1], abs=1e-6)
+    assert one.side == pytest.approx(other.side[::-1])
+
+
+@settings(deadline=None)
+@given(st.integers(2, 120), st.floats(-20, 20), st.floats(-20, 20), st.integers(1, 9))
+def test_a_steady_motion_is_followed_exactly(n, across, down, every):
+    path = np.outer(np.arange(n), [across, down])
+    assert error(seen(path, noise=0, every=every), path) == pytest.approx(
+        error(seen(path[:1], noise=0), path[:1])[0], abs=1e-6
+    )
 
 
 def encoded(pictures) -> list[np.ndarray]:

@@ -114,6 +114,47 @@ def test_crop_and_blend_invert_each_other(x, y, side):
         assert np.abs(a - b).mean() < 0.3
 
 
+squares = st.builds(matrix, st.floats(-70, 110), st.floats(-70, 90), st.floats(3, 150), st.just(32))
+fields = st.sampled_from([None, 0, 1])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(FORMATS), squares, fields, st.floats(0, 1), st.booleans())
+def test_an_edit_stays_in_its_square_and_its_field(pix_fmt, place, field, weight, over_detail):
+    """Wherever the square lies, also beyond the picture, in every plane of every format."""
+    frame = frame_of(scene(97, 79), pix_fmt)
+    before = [view.copy() for view in plane_views(frame)]
+    crop = crop_rgb(frame, place, to_coded=UPRIGHT, size=32, field=field)
+    detail = np.zeros((32, 32), np.float32) if over_detail else None
+    patch = patch_of(255 - crop, crop, weight, detail)
+    covered = blend(frame, patch, place, to_coded=UPRIGHT, field=field)
+    left, top = place[:, 2]
+    right, bottom = place @ [32, 32, 1]
+    for a, b in zip(before, plane_views(frame), strict=True):
+        rows, columns = np.nonzero(np.any(np.atleast_3d(a != b), axis=-1))
+        across, down = 97 / a.shape[1], 79 / a.shape[0]
+        if field is not None:
+            assert (rows % 2 == field).all()
+        if len(rows):
+            assert weight > 0 and covered > 0
+            reach = 2 if field is None else 3  # samples; rows of one field are two apart
+            assert left - reach * across <= columns.min() * across
+            assert columns.max() * across <= right + reach * across
+            assert top - reach * down <= rows.min() * down
+            assert rows.max() * down <= bottom + reach * down
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(FORMATS), squares, fields, st.floats(0, 1))
+def test_an_edit_that_changes_nothing_changes_no_sample(pix_fmt, place, field, weight):
+    frame = frame_of(scene(97, 79), pix_fmt)
+    before = [view.copy() for view in plane_views(frame)]
+    crop = crop_rgb(frame, place, to_coded=UPRIGHT, size=32, field=field)
+    blend(frame, patch_of(crop, crop, weight), place, to_coded=UPRIGHT, field=field)
+    for a, b in zip(before, plane_views(frame), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_shift_of_a_twentieth_of_a_pixel_would_be_seen():
     """Phase of a ramp: the crop's values tell where it was taken."""
     ramp = np.repeat(np.arange(40, 232, 2, dtype=np.uint8)[None], 80, 0)
