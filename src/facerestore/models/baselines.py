@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,8 +77,10 @@ def load_descriptor(path: Path) -> Any:
 
     Raises ModelError for files that are damaged, not weights, or of an unknown network.
     """
-    import spandrel
-    from spandrel_extra_arches import EXTRA_REGISTRY
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about how spandrel is written
+        import spandrel
+        from spandrel_extra_arches import EXTRA_REGISTRY
 
     known = spandrel.ArchRegistry()
     known.add(*spandrel.MAIN_REGISTRY, *EXTRA_REGISTRY)
