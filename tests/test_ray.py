@@ -63,7 +63,7 @@ def test_without_ray_there_is_the_command_to_install_it(monkeypatch):
 def cluster():
     """Address of a Ray cluster of two nodes with a core each, both on this machine.
 
-    A cluster starts a dozen processes and takes the tests' own process with it if it dies: ask for it.
+    A cluster starts a dozen processes and may take the tests' own process with it: ask for it.
     """
     if not os.environ.get("FACERESTORE_RAY_TESTS"):
         pytest.skip("starts a Ray cluster; set FACERESTORE_RAY_TESTS=1")
