@@ -17,7 +17,7 @@ def test_the_bundled_models_configuration_reads():
     assert config.model.name == "mini"
     assert set(config.data.mixes) == set(MIXES)
     assert config.network.widths == (160, 160, 160)
-    assert [config.stage(n).frames for n in (0, 4499, 4500, 7299, 9999)] == [1, 1, 2, 8, 8]
+    assert [config.stage(n).frames for n in (0, 4999, 5000, 6179, 9999)] == [1, 1, 2, 8, 8]
     assert config.steps == config.stages[-1].until
 
 
@@ -43,10 +43,10 @@ WRONG = {
     "unknown table": ("[network]", "[netwerk]", "unknown key 'netwerk'"),
     "unknown key": ("rate = 1e-3", "speed = 1e-3", "optimizer: unknown key 'speed'"),
     "missing key": ("rate = 1e-3", "", "missing 1 required"),
-    "missing stage key": ("until = 4500", "", "stages: missing"),
+    "missing stage key": ("until = 5000", "", "stages: missing"),
     "text for a number": ("rate = 1e-3", 'rate = "fast"', "optimizer: rate is 'fast', expected"),
     "truth for a number": ("warmup = 200", "warmup = true", "optimizer: warmup is True"),
-    "fraction for a count": ("until = 4500", "until = 4500.5", "stages: until is 4500.5"),
+    "fraction for a count": ("until = 5000", "until = 5000.5", "stages: until is 5000.5"),
     "one name for names": (
         'validation = ["portraits-val.tar"]',
         'validation = "portraits-val.tar"',
@@ -58,17 +58,17 @@ WRONG = {
     "text for a weight": ("color = 0.07", 'color = "often"', "data: mixes is"),
     "dropout": ("reference_dropout = 0.5", "reference_dropout = 2", "reference_dropout"),
     "points": ("points = 5 ", "points = 7 ", "data: impossible value of points"),
-    "noise": ("high_share = 0.85", "high_share = 1.85", "noise: impossible value of high_share"),
+    "noise": ("high_share = 0.9 ", "high_share = 1.9 ", "noise: impossible value of high_share"),
     "loss": ("ulr = 0.0", "ulr = -0.01", "losses: impossible value of ulr"),
     "size": ("size = 128", "size = 100", "expected sizes that 16 divides, 256 at most"),
     "large size": ("size = 128", "size = 512", "256 at most"),
     "no frames": ("frames = 1", "frames = 0", "stages: impossible value of frames"),
-    "order of stages": ("until = 7000", "until = 10", "rising"),
+    "order of stages": ("until = 6100", "until = 10", "rising"),
     "average": ("average = 0.998", "average = 1.0", "optimizer: impossible value of average"),
     "no clips": ("clips = 6", "clips = 0", "saving: impossible value of clips"),
     "codec": ('"patch4"', '"patch9"', "unknown codec 'patch9'"),
     "widths": ("widths = [160, 160, 160]", "widths = [100]", "network: fresh is for"),
-    "sigma": ("sigma_min = 2.0", "sigma_min = 200.0", "impossible value of sigma_min"),
+    "sigma": ("sigma_min = 20.0", "sigma_min = 200.0", "impossible value of sigma_min"),
     "tokens": ("tokens = [1, 32]", "tokens = [1]", "model: tokens is (1,)"),
     "model key": ('licence = "Apache-2.0"', "", "missing 1 required"),
     "a table is none": ("seed = 0", "seed = 0\noptimizer = 3", "Cannot"),
