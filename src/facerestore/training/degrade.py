@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from facerestore.errors import UsageError
+from facerestore.models.restorer import WHITE
 from facerestore.training.damage import (
     FilmDamage,
     Stock,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from facerestore.frames import Bytes, Tasks
 
 CROP_SIZE = 256  # sizes of blur, dirt and scratches are pixels of a face crop of this size
-WHITE = 255  # what a hole is filled with (released SVFR code)
 SHRINKING = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
 GROWING = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 CODECS = ("libx264", "mpeg4", "mpeg2video")

@@ -173,15 +173,7 @@ def take_up(run: Run, path: Path) -> None:
         run.average.load_state_dict(state["average"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.step, run.seconds, run.losses = (state[k] for k in ("step", "seconds", "losses"))
-    except (
-        RuntimeError,
-        LookupError,
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        PickleError,
-    ) as error:
+    except DAMAGED as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         text = f"{path}: not a state of this configuration ({reason}); choose another --work"
         raise ModelError(text) from None
