@@ -73,6 +73,8 @@ def batches_from(
         num_workers=workers,
         prefetch_factor=PREFETCHED if workers else None,
         worker_init_fn=_one_thread,
+        # A forked worker inherits the locks of threads it does not have, and may wait for ever.
+        multiprocessing_context="spawn" if workers else None,
     )
     for batch in loader:
         if isinstance(batch, FaceRestoreError):
