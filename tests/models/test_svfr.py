@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import ModelConfig
 from facerestore.models.codec import PatchCodec
+from facerestore.models.fill import fill_holes
 from facerestore.models.network import plain
 from facerestore.models.restorer import condition
 from facerestore.models.sampling import karras_sigmas, scalings
@@ -137,6 +138,29 @@ def test_colorization_sees_grey_and_holes_are_white():
 def test_without_the_inpaint_task_holes_are_left_alone():
     source = clip(2, holes=np.ones((2, 16, 16), bool))
     np.testing.assert_array_equal(condition(source, Tasks(bfr=True)), source.frames)
+
+
+def test_a_model_that_fills_holes_sees_them_filled_and_marked():
+    holes = np.zeros((2, 16, 16), bool)
+    holes[:, :4, :8] = True
+    source, tasks = clip(2, holes=holes), Tasks(color=True, inpaint=True)
+    restorer = model(torch.zeros(48, 4, 4), fills_holes=True)
+    restorer.restore(source, tasks, None, seed=0)
+    sample = restorer.unet.calls[0][0]
+    assert sample.shape[2] == 3 * 48 + 16
+    grey = condition(source, Tasks(color=True))
+    pixels = torch.from_numpy(fill_holes(grey, holes)).permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(sample[0, :, 48:96], PatchCodec(4).encode(pixels))
+    marks = torch.zeros(2, 16, 4, 4)
+    marks[:, :, 0, :2] = 1
+    torch.testing.assert_close(sample[0, :, 144:], marks)
+    restorer.restore(source, Tasks(color=True), None, seed=0)
+    assert (restorer.unet.calls[-1][0][0, :, 144:] == 0).all()
+
+
+def test_only_the_patch_codec_is_told_of_holes():
+    with pytest.raises(ValueError, match="fills_holes"):
+        config(fills_holes=True, codec="vae", size=64)
 
 
 @given(st.floats(0.002, 700))

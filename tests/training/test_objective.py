@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facerestore.frames import FaceClip, Reference, Tasks
-from facerestore.models.codec import PatchCodec, VaeCodec
+from facerestore.models.codec import PatchCodec, VaeCodec, hole_latents
 from facerestore.models.identity import Identity
 from facerestore.training.config import Losses, Noise
 from facerestore.training.data import TEMPLATE_POINTS, Example
@@ -45,11 +45,17 @@ def pictures(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
 
 
+def mask(frames, size, *, seed):
+    return np.random.default_rng(seed).random((frames, size, size)) < 0.2
+
+
 def example(seed=0, *, frames=2, size=64, reference=True, pair=False, points=TEMPLATE_POINTS):
     return Example(
         target=pictures(frames, size, size, seed=seed),
         bad=pictures(frames, size, size, seed=seed + 100),
         other=pictures(frames, size, size, seed=seed + 200) if pair else None,
+        holes=mask(frames, size, seed=seed),
+        other_holes=mask(frames, size, seed=seed + 1) if pair else None,
         reference=pictures(size, size, seed=seed + 300) if reference else None,
         tasks=Tasks(bfr=True, inpaint=True),
         landmarks=np.tile(points, (frames, 1, 1)),
@@ -108,6 +114,17 @@ def test_the_network_sees_noisy_degraded_and_reference(mini):
     assert tokens.shape == (2, 1, 32)
     assert (tokens == 0).all()
     assert gamma.tolist() == [[1, 0, 1]] * 2
+
+
+def test_a_model_that_fills_holes_is_told_where_they_are(mini):
+    unet, pair = Known(48), [example(seed, pair=True) for seed in range(2)]
+    batch = collate([pair[0], replace(pair[1], holes=None)], faces=False)
+    model = replace(mini, fills_holes=True)
+    objective(unet, model)(batch, sigmas(3.0, 4.0), noise_like(batch))
+    marks = unet.calls[0][0][:, :, 144:]
+    nothing = np.zeros_like(pair[0].holes)
+    wanted = [pair[0].holes, nothing, *(one.other_holes for one in pair)]
+    torch.testing.assert_close(marks, hole_latents(torch.from_numpy(np.stack(wanted))))
 
 
 def test_two_degradations_share_noise_target_and_level(mini):
@@ -309,8 +326,9 @@ def test_folding_gives_the_same_first_layer():
     torch.testing.assert_close(unet.conv_in(sample), wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_folding_can_be_undone():
-    weight = torch.randn(32, 3 * CODEC.channels, 3, 3)
+@pytest.mark.parametrize("more", [0, 16])
+def test_folding_can_be_undone(more):
+    weight = torch.randn(32, 3 * CODEC.channels + more, 3, 3)
     back = folded(folded(weight, whitening()), torch.linalg.inv(whitening()))
     torch.testing.assert_close(back, weight, rtol=1e-4, atol=1e-4)
 

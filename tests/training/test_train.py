@@ -210,6 +210,13 @@ def test_a_model_is_trained_on(trained, toml, shards, tmp_path):
         m.restore(clip, Tasks(bfr=True), None, seed=0).astype(int) for m in (one, other)
     )
     assert np.abs(first - second).max() <= 2  # weights are kept in 16 bits
+    told = replace(config, model=replace(config.model, fills_holes=True))
+    go(told, shards, tmp_path / "told", start_folder=start, max_minutes=0)
+    third = load_model(tmp_path / "told" / "model", device="cpu")
+    same = third.restore(clip, Tasks(bfr=True), None, seed=0)
+    assert np.abs(first - same.astype(int)).max() <= 2  # zero weights for where holes are
+    with pytest.raises(ModelError, match="fills_holes = true"):
+        go(config, shards, tmp_path / "x", start_folder=tmp_path / "told" / "model")
     wrong = replace(config, model=replace(config.model, latent_scale=1.0))
     with pytest.raises(ModelError, match="its latent_scale is"):
         go(wrong, shards, tmp_path / "x", start_folder=start)

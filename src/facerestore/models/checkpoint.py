@@ -53,6 +53,7 @@ class ModelConfig:
     guidance:     scale of classifier-free guidance, 1 = none
     shifting:     windows move from step to step (`film_windows`) or stay (`cover`)
     shared_noise: all frames start from the same noise;  chunk: frames of a shot restored together
+    fills_holes:  holes are shown filled (`fill_holes`, not white), and where they are beside them
     """
 
     name: str
@@ -75,6 +76,7 @@ class ModelConfig:
     shifting: bool = False
     shared_noise: bool = True
     chunk: int = 128
+    fills_holes: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in SIZE_STEPS:
@@ -92,6 +94,7 @@ class ModelConfig:
                 "latent_scale": self.latent_scale > 0,
                 "tokens": len(self.tokens) == 2 and all(_whole(n, least=1) for n in self.tokens),
                 "chunk": _whole(self.chunk, least=1) and self.chunk > self.window,
+                "fills_holes": not self.fills_holes or self.codec == "patch4",
             }.items()
             if not right
         ]

@@ -52,6 +52,11 @@ class PatchCodec:
         return F.pixel_shuffle(latents, self.patch)
 
 
+def hole_latents(holes: Tensor, patch: int = 4) -> Tensor:
+    """bool [..., H, W] -> float32 [..., patch**2, H / patch, W / patch], 1 where holes are."""
+    return F.pixel_unshuffle(holes.unsqueeze(-3).float(), patch)
+
+
 class VaeCodec:
     """The VAE of Stable Video Diffusion: 4 channels at 1/8 of the size.
 

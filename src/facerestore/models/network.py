@@ -23,12 +23,14 @@ HEAD_WIDTH = 64  # channels an attention head, as in Stable Video Diffusion
 
 
 def make_mini_unet(
-    channels: int, widths: Sequence[int] = (64, 128, 192)
+    channels: int, widths: Sequence[int] = (64, 128, 192), *, beside: int = 0
 ) -> UNetSpatioTemporalConditionModel:
     """A freshly initialised network for latents of `channels` channels; it predicts zero.
 
     widths: channels of each level, multiples of 32, two levels or more
-    Input [B, F, 3 * channels, h, w] (noisy, degraded, reference), output [B, F, channels, h, w].
+    beside: further input channels
+    Input [B, F, 3 * channels + beside, h, w] (noisy, degraded, reference, others), output
+    [B, F, channels, h, w].
     """
     from diffusers.models.unets.unet_spatio_temporal_condition import (
         UNetSpatioTemporalConditionModel,
@@ -37,7 +39,7 @@ def make_mini_unet(
     upper = len(widths) - 1
     unet = UNetSpatioTemporalConditionModel(
         sample_size=64,
-        in_channels=3 * channels,
+        in_channels=3 * channels + beside,
         out_channels=channels,
         down_block_types=("DownBlockSpatioTemporal",) * upper
         + ("CrossAttnDownBlockSpatioTemporal",),
@@ -81,7 +83,8 @@ def flatten_time_convolutions(network: Net) -> Net:
 class Network(Protocol):
     """The UNet as the sampler calls it.
 
-    sample: [B, F, 3C, h, w];  noise: [] timestep;  gamma: [B, 3] task vectors
+    sample: [B, F, 3C, h, w], or some channels more;  noise: [] timestep
+    gamma:  [B, 3] task vectors
     tokens: [1, N, D] identity tokens or None;  blank: so many leading items of the batch see zero
             tokens instead (all of them where tokens is None)
     Returns [B, F, C, h, w].

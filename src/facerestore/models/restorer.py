@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from facerestore.models.fill import fill_holes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from facerestore.frames import Bytes, FaceClip, Floats, Reference, Tasks
 
@@ -74,15 +78,25 @@ class Loaded:
     why: str
 
 
-def condition(clip: FaceClip, tasks: Tasks) -> Bytes:
+def condition(clip: FaceClip, tasks: Tasks, *, filled: bool = False) -> Bytes:
     """The degraded frames as the network is shown them, uint8 RGB [F, S, S, 3].
 
-    Grey for colorization, then white where holes are (order of the released code).
+    Grey for colorization, then white where holes are (order of the released code), or a smooth
+    surface for models that start from one.
     """
     frames = clip.frames
     if tasks.color:
         grey = np.clip(frames @ np.array(LUMA_601, np.float32) + 0.5, 0, 255).astype(np.uint8)
         frames = np.repeat(grey[..., None], 3, axis=-1)
-    if tasks.inpaint and clip.holes is not None:
-        frames = np.where(clip.holes[..., None], np.uint8(WHITE), frames)
+    holes = holes_of(clip, tasks)
+    if filled:
+        return fill_holes(frames, holes)
+    frames = np.where(holes[..., None], np.uint8(WHITE), frames)
     return np.ascontiguousarray(frames)
+
+
+def holes_of(clip: FaceClip, tasks: Tasks) -> NDArray[np.bool_]:
+    """bool [F, S, S]: what has to be made up; nothing without inpainting or without a mask."""
+    if tasks.inpaint and clip.holes is not None:
+        return clip.holes
+    return np.zeros(clip.frames.shape[:3], np.bool_)

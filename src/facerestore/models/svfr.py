@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from facerestore.errors import ResourceError
+from facerestore.models.codec import hole_latents
 from facerestore.models.device import ON_CPU
-from facerestore.models.restorer import condition
+from facerestore.models.restorer import condition, holes_of
 from facerestore.models.sampling import euler_step, film_forwards, multistep, scalings, schedule_for
 from facerestore.models.windows import triangle
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from facerestore.models.device import Plan
     from facerestore.models.identity import Identity
     from facerestore.models.network import Network
-    from facerestore.models.restorer import condition
-from facerestore.models.sampling import Schedule
+    from facerestore.models.sampling import Schedule
 
 IDENTITY_FRAMES = 32  # looked at together
 REMEMBERED = 512  # frames whose latents are kept for the next clip, 64 KiB each at 512 px
@@ -43,12 +43,14 @@ class Conditions:
     known:    [1, C, h, w] latents of the reference, or None without one
     tokens:   [1, N, D] identity tokens of the reference, as the network takes them, or None
     gamma:    task vector
+    holes:    float32 [F, n, h, w] where they are (`hole_latents`), or None for models not told
     """
 
     degraded: Tensor
     known: Tensor | None
     tokens: Tensor | None
     gamma: tuple[float, ...]
+    holes: Tensor | None = None
 
 
 class SVFR:
@@ -165,16 +167,19 @@ class SVFR:
 
     def conditions(self, clip: FaceClip, tasks: Tasks, reference: Reference | None) -> Conditions:
         """The clip and the reference as the network sees them."""
-        degraded = self._encoded(condition(clip, tasks))
+        degraded = self._encoded(condition(clip, tasks, filled=self.config.fills_holes))
+        holes = None
+        if self.config.fills_holes:
+            holes = hole_latents(torch.from_numpy(holes_of(clip, tasks))).to(degraded)
         if reference is None:
-            return Conditions(degraded, None, None, tasks.vector)
+            return Conditions(degraded, None, None, tasks.vector, holes)
         tokens = None
         if self.identity is not None and reference.landmarks is not None:
             faces = self.identity.look([reference.image], [reference.landmarks])
             # converted here, once: the network keeps what it makes of this very tensor
             tokens = self.identity.tokens(faces).to(self.stored)
         known = self._encoded(reference.image[None])
-        return Conditions(degraded, known, tokens, tasks.vector)
+        return Conditions(degraded, known, tokens, tasks.vector, holes)
 
     def trajectory(
         self,
@@ -226,7 +231,8 @@ class SVFR:
         jobs = [(frames, blank) for blank in branches for frames in windows]
         total = torch.zeros_like(x)
         weights = torch.zeros(len(x), 1, 1, 1, dtype=x.dtype, device=x.device)
-        for _, group in groupby(sorted(jobs, key=_order), key=lambda job: len(job[0])):
+        jobs.sort(key=lambda job: (len(job[0]), not job[1]))  # of one length, blank ones first
+        for _, group in groupby(jobs, key=lambda job: len(job[0])):
             alike = list(group)
             for start in range(0, len(alike), self.plan.batch):
                 batch = alike[start : start + self.plan.batch]
@@ -255,7 +261,8 @@ class SVFR:
         for frames, blank in batch:
             at = torch.tensor(frames, device=x.device)
             reference = (nothing if blank else known).expand(len(at), -1, -1, -1)
-            samples.append(torch.cat([into * x[at], conditions.degraded[at], reference], dim=1))
+            holes = () if conditions.holes is None else (conditions.holes[at],)
+            samples.append(torch.cat([into * x[at], conditions.degraded[at], reference, *holes], 1))
         sample = torch.stack(samples)
         count = sum(blank for _, blank in batch)
         gamma = torch.tensor([conditions.gamma], device=x.device).expand(len(batch), -1)
@@ -291,9 +298,3 @@ class SVFR:
         while len(self._latents) > REMEMBERED:
             self._latents.popitem(last=False)
         return result
-
-
-def _order(job: tuple[Sequence[int], bool]) -> tuple[int, bool]:
-    """Windows of one length together, those without a reference first."""
-    frames, blank = job
-    return len(frames), not blank

@@ -48,6 +48,7 @@ class Batches(Dataset["Batch | FaceRestoreError"]):
             reference_dropout=config.data.reference_dropout,
             pairs=config.losses.ulr > 0,
             points=config.data.points,
+            filled=config.model.fills_holes,
         )
         draws = [np.random.default_rng([config.seed, number, i]) for i in range(stage.batch)]
         examples = [

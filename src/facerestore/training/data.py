@@ -22,6 +22,7 @@ import numpy as np
 
 from facerestore.errors import BadInputError
 from facerestore.frames import TASK_NAMES, Tasks
+from facerestore.models.fill import fill_holes
 from facerestore.training.damage import draw_stock
 from facerestore.training.degrade import degrade
 from facerestore.training.motion import TEMPLATE_POINTS, moving_clip
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from facerestore.frames import Bytes, Floats
+    from facerestore.training.degrade import Degraded
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 MIXES = tuple(
@@ -59,6 +63,7 @@ class Example:
 
     target, bad: uint8 RGB [F, S, S, 3], what to give back and what is shown
     other:       a second degradation of the same clip and tasks with the same target, or None
+    holes, other_holes: bool [F, S, S] of the two, or None
     reference:   uint8 RGB [S, S, 3] or None;  tasks: the mix
     landmarks:   float64 [F, K, 2], fractions of the side, NaN where unknown
     reference_landmarks: float64 [5, 2], the same of the reference
@@ -67,6 +72,8 @@ class Example:
     target: Bytes
     bad: Bytes
     other: Bytes | None
+    holes: NDArray[np.bool_] | None
+    other_holes: NDArray[np.bool_] | None
     reference: Bytes | None
     tasks: Tasks
     landmarks: Floats
@@ -81,6 +88,7 @@ class Drawing:
     mixes:    weight of each mix of tasks ("bfr,color": 0.2)
     reference_dropout: share of examples without a reference (SVFR paper section 4.3: 0.5)
     pairs:    whether a second degradation is wanted;  points: landmarks a face
+    filled:   whether holes are shown filled instead of white
     """
 
     size: int
@@ -90,6 +98,7 @@ class Drawing:
     reference_dropout: float
     pairs: bool
     points: int
+    filled: bool = False
 
 
 def read_samples(tars: Sequence[Path]) -> list[Sample]:
@@ -207,16 +216,24 @@ def draw_example(
         reference = _soften(clean[order[0]], rng)
     stock = draw_stock(rng)  # part of the target, so both degradations share it
     first = degrade(clean[:n], tasks, rng, stock=stock)
-    other = degrade(clean[:n], tasks, rng, stock=stock).bad if drawing.pairs else None
+    other = degrade(clean[:n], tasks, rng, stock=stock) if drawing.pairs else None
     return Example(
         first.target,
-        first.bad,
-        other,
+        _shown(first, drawing),
+        _shown(other, drawing) if other else None,
+        first.holes,
+        other.holes if other else None,
         reference,
         tasks,
         landmarks[:n],
         five_points(landmarks[order[0]]),
     )
+
+
+def _shown(degraded: Degraded, drawing: Drawing) -> Bytes:
+    if drawing.filled and degraded.holes is not None:
+        return fill_holes(degraded.bad, degraded.holes)
+    return degraded.bad
 
 
 def five_points(points: Floats) -> Floats:

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CODEC = PatchCodec(4)
+HOLE_CHANNELS = CODEC.patch**2  # of `hole_latents`
 DETAIL_GAIN = 8.0  # brings the detail inside a patch near the variance of its mean
 NOISE_SHRINK = 0.02  # of the first layer's weights for the noisy latents, at the start
 OFFSET = 4.0  # of the last norm's channels, in standard deviations: see `keep_amplitude`
 
 
 @torch.no_grad()
-def fresh_unet(widths: Sequence[int]) -> UNetSpatioTemporalConditionModel:
+def fresh_unet(
+    widths: Sequence[int], *, fills_holes: bool = False
+) -> UNetSpatioTemporalConditionModel:
     """A small network with weights to begin training with; it predicts zero.
 
-    widths: channels of each level, see `make_mini_unet`
+    widths: channels of each level, see `make_mini_unet`;  fills_holes: see `ModelConfig`
     """
-    unet = make_mini_unet(CODEC.channels, widths)
+    unet = make_mini_unet(CODEC.channels, widths, beside=HOLE_CHANNELS if fills_holes else 0)
     unet.conv_in.weight[:, : CODEC.channels] *= NOISE_SHRINK
     keep_amplitude(unet, torch.ones(unet.conv_norm_out.num_channels))
     return unet
@@ -76,6 +79,7 @@ def whitening() -> Tensor:
 
 
 def folded(weight: Tensor, matrix: Tensor) -> Tensor:
-    """The first layer's weight [O, 3C, 3, 3] for inputs that have not gone through `matrix`."""
-    noisy, *others = weight.split(CODEC.channels, dim=1)
-    return torch.cat([noisy, *(torch.einsum("oihw,ij->ojhw", w, matrix) for w in others)], dim=1)
+    """The first layer's weight [O, 3C + n, 3, 3] for inputs that have not gone through `matrix`."""
+    noisy, degraded, reference, *holes = weight.split(CODEC.channels, dim=1)
+    shown = (torch.einsum("oihw,ij->ojhw", part, matrix) for part in (degraded, reference))
+    return torch.cat([noisy, *shown, *holes], dim=1)

@@ -27,7 +27,7 @@ from facerestore.models.convert import find_vae, read_weights
 from facerestore.models.identity import Identity
 from facerestore.models.network import flatten_time_convolutions, hoisted
 from facerestore.models.svfr import SVFR
-from facerestore.training.fresh import folded, fresh_unet, whitening
+from facerestore.training.fresh import HOLE_CHANNELS, folded, fresh_unet, whitening
 from facerestore.training.objective import Objective, Shared
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def start(config: TrainConfig, folder: Path | None) -> tuple[Objective, dict[str
     model, network = config.model, config.network
     torch.manual_seed(config.seed)
     if folder is None:
-        networks = {"unet": fresh_unet(network.widths)}
+        networks = {"unet": fresh_unet(network.widths, fills_holes=model.fills_holes)}
     elif (folder / CONFIG_NAME).is_file():
         networks = _from_model(folder, model)
     else:
@@ -88,20 +88,42 @@ def codec_of(networks: dict[str, nn.Module]) -> Codec:
 
 
 def _from_model(folder: Path, model: ModelConfig) -> dict[str, nn.Module]:
-    """A facerestore model to go on with; its first layer takes conditions through `whitening`."""
+    """A facerestore model to go on with; its first layer takes conditions through `whitening`.
+
+    One that was not told where holes are gets zero weights for that.
+    """
     verify(folder)
     found, _ = read_config(folder)
     for name in ("codec", "residual", "latent_scale", "tokens"):
         if getattr(found, name) != getattr(model, name):
             raise ModelError(f"{folder}: its {name} is {getattr(found, name)!r}; not what is asked")
+    if found.fills_holes and not model.fills_holes:
+        raise ModelError(f"{folder}: it fills holes; set model.fills_holes = true")
     networks = {
         kind: load_network(folder, kind, dtype=torch.float32, width=found.tokens[1])
         for kind in kinds_of(folder)
     }
+    if model.fills_holes and not found.fills_holes:
+        networks["unet"] = _told_of_holes(networks["unet"])
     if found.codec == "patch4":
         first: Any = networks["unet"].conv_in
         first.weight.data = folded(first.weight.data, torch.linalg.inv(whitening()))
     return networks
+
+
+def _told_of_holes(unet: Any) -> nn.Module:
+    """The same network with zero weights for further input channels, those of `hole_latents`."""
+    config, weights = dict(unet.config), unet.state_dict()
+    config["in_channels"] += HOLE_CHANNELS
+    weights["conv_in.weight"] = _more_inputs(weights["conv_in.weight"], HOLE_CHANNELS)
+    wider = make_network("unet", config)
+    wider.load_state_dict(weights)
+    return wider
+
+
+def _more_inputs(weight: torch.Tensor, count: int) -> torch.Tensor:
+    """A first layer's weight [O, I, 3, 3] with zeros for so many more channels."""
+    return torch.cat([weight, weight.new_zeros(len(weight), count, *weight.shape[2:])], dim=1)
 
 
 def _from_diffusers(folder: Path, arcface: str | None, model: ModelConfig) -> dict[str, nn.Module]:
@@ -137,8 +159,7 @@ def _widened(path: Path, config: dict[str, Any]) -> nn.Module:
     missing = 3 * latents - first.shape[1]
     if missing not in (0, latents):
         raise ModelError(f"{path}: {first.shape[1]} input channels; expected {2 * latents}")
-    zeros = first.new_zeros(len(first), missing, *first.shape[2:])
-    weights["conv_in.weight"] = torch.cat([first, zeros], dim=1)
+    weights["conv_in.weight"] = _more_inputs(first, missing)
     network = make_network("unet", config | {"in_channels": 3 * latents})
     check_layout(network, weights, name=str(path))
     network.load_state_dict({key: value.float() for key, value in weights.items()})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from facerestore.models.checkpoint import ModelConfig
+from facerestore.models.codec import hole_latents
 from facerestore.models.identity import face_crop
 from facerestore.models.sampling import scalings
 from facerestore.training.losses import (
@@ -25,6 +26,8 @@ from facerestore.training.losses import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from facerestore.frames import Bytes
     from facerestore.models.codec import Codec
     from facerestore.models.identity import ArcFace, TokenProjection
@@ -39,6 +42,7 @@ class Batch:
     """Examples as tensors.
 
     target, bad: uint8 [B, F, 3, S, S];  other: a second degradation, or None
+    holes, other_holes: bool [B, F, S, S] of the two
     reference:   uint8 [B, 3, S, S], zeros where there is none;  known: [B] 1 where there is one
     faces:       float32 [B, 3, 112, 112] in [-1, 1], the reference's face for ArcFace, or None
     gamma:       [B, 3] task vectors;  landmarks: float32 [B, F, K, 2], NaN where unknown
@@ -47,6 +51,8 @@ class Batch:
     target: Tensor
     bad: Tensor
     other: Tensor | None
+    holes: Tensor
+    other_holes: Tensor
     reference: Tensor
     known: Tensor
     faces: Tensor | None
@@ -69,6 +75,8 @@ def collate(examples: Sequence[Example], *, faces: bool) -> Batch:
         target=_pictures([e.target for e in examples]),
         bad=_pictures([e.bad for e in examples]),
         other=_pictures(others) if others else None,
+        holes=_holes([e.holes for e in examples], examples),
+        other_holes=_holes([e.other_holes for e in examples], examples),
         reference=_pictures(references),
         known=torch.tensor([float(e.reference is not None) for e in examples]),
         faces=torch.stack([_face(e) for e in examples]) if faces else None,
@@ -79,6 +87,11 @@ def collate(examples: Sequence[Example], *, faces: bool) -> Batch:
 
 def _pictures(arrays: Sequence[Bytes]) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).movedim(-1, -3).contiguous()
+
+
+def _holes(found: Sequence[NDArray[np.bool_] | None], examples: Sequence[Example]) -> Tensor:
+    nothing = np.zeros(examples[0].bad.shape[:3], np.bool_)
+    return torch.from_numpy(np.stack([nothing if holes is None else holes for holes in found]))
 
 
 def _face(example: Example) -> Tensor:
@@ -223,6 +236,8 @@ class Objective(nn.Module):
             matrix = self.shared.shown.to(x.device)
             shown = [torch.einsum("ij,bfjhw->bfihw", matrix, z) for z in shown]
         _, _, into, noise = scalings(sigma)
+        if self.model.fills_holes:
+            shown.append(hole_latents(torch.cat([batch.holes, batch.other_holes][:count])))
         sample = torch.cat([into * x, *shown], dim=2)
         gamma = batch.gamma.repeat(count, 1)
         tokens = self._tokens(batch).repeat(count, 1, 1)
