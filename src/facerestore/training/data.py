@@ -25,6 +25,7 @@ from facerestore.frames import TASK_NAMES, Tasks
 from facerestore.models.fill import fill_holes
 from facerestore.training.damage import draw_stock
 from facerestore.training.degrade import degrade
+from facerestore.training.look import like_film
 from facerestore.training.motion import TEMPLATE_POINTS, moving_clip
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def draw_example(
     sample = samples[int(rng.integers(len(samples)))]
     n = drawing.frames
     clean, landmarks = clean_clip(sample, n + 1, drawing, rng, full=full)
+    clean = like_film(clean, rng)
     order = rng.permutation(n + 1)
     weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
     tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))

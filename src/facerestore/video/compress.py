@@ -36,6 +36,7 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
 
 def _options(codec: str, quantizer: int) -> dict[str, str]:
     if codec == "libx264":
-        return {"crf": str(quantizer), "preset": "veryfast"}
+        # with B-frames x264 does not give the same pictures every time
+        return {"crf": str(quantizer), "preset": "veryfast", "bf": "0"}
     # not global_quality: FFmpeg wants it again with each frame, which PyAV does not pass on
     return {"qmin": str(quantizer), "qmax": str(quantizer), "g": "12"}
