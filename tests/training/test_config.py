@@ -17,7 +17,7 @@ def test_the_bundled_models_configuration_reads():
     assert config.model.name == "mini"
     assert set(config.data.mixes) == set(MIXES)
     assert config.network.widths == (160, 160, 160)
-    assert [config.stage(n).frames for n in (0, 4999, 5000, 6179, 9999)] == [1, 1, 2, 8, 8]
+    assert [config.stage(n).frames for n in (0, 6499, 6500, 8799, 9999)] == [1, 1, 2, 8, 8]
     assert config.steps == config.stages[-1].until
 
 
@@ -43,10 +43,10 @@ WRONG = {
     "unknown table": ("[network]", "[netwerk]", "unknown key 'netwerk'"),
     "unknown key": ("rate = 1e-3", "speed = 1e-3", "optimizer: unknown key 'speed'"),
     "missing key": ("rate = 1e-3", "", "missing 1 required"),
-    "missing stage key": ("until = 5000", "", "stages: missing"),
+    "missing stage key": ("until = 6500", "", "stages: missing"),
     "text for a number": ("rate = 1e-3", 'rate = "fast"', "optimizer: rate is 'fast', expected"),
     "truth for a number": ("warmup = 200", "warmup = true", "optimizer: warmup is True"),
-    "fraction for a count": ("until = 5000", "until = 5000.5", "stages: until is 5000.5"),
+    "fraction for a count": ("until = 6500", "until = 6500.5", "stages: until is 6500.5"),
     "one name for names": (
         'validation = ["portraits-val.tar"]',
         'validation = "portraits-val.tar"',
@@ -63,7 +63,7 @@ WRONG = {
     "size": ("size = 128", "size = 100", "expected sizes that 16 divides, 256 at most"),
     "large size": ("size = 128", "size = 512", "256 at most"),
     "no frames": ("frames = 1", "frames = 0", "stages: impossible value of frames"),
-    "order of stages": ("until = 6100", "until = 10", "rising"),
+    "order of stages": ("until = 8600", "until = 10", "rising"),
     "average": ("average = 0.998", "average = 1.0", "optimizer: impossible value of average"),
     "no clips": ("clips = 6", "clips = 0", "saving: impossible value of clips"),
     "codec": ('"patch4"', '"patch9"', "unknown codec 'patch9'"),
