@@ -16,7 +16,7 @@ from facerestore.bench import Unchanged
 from facerestore.errors import UsageError
 from facerestore.faces.detect import Detector, Found
 from facerestore.frames import Tasks
-from facerestore.models.background import Background
+from facerestore.models.background import EDGE, Background
 from facerestore.options import RestoreOptions, Tools
 from facerestore.places import sidecar_path, work_folder
 from facerestore.plan import plan
@@ -317,7 +317,7 @@ def test_fields_are_changed_one_by_one(tmp_path, monkeypatch, make_film):
         return x + 0.1
 
     result = run(source, tmp_path / "o.mkv", background(seen))
-    assert shown == [(32, 96)] * 4
+    assert shown == [(32 + 2 * EDGE, 96 + 2 * EDGE)] * 4
     assert mean_rise(frames(source), frames(result.output)) > 15
 
 

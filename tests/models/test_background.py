@@ -51,6 +51,13 @@ def test_tiles_leave_no_trace(tmp_path, scale):
     assert np.abs(loaded.sharpened(given) - whole).max() < 1e-5
 
 
+def test_the_picture_has_no_rim(tmp_path):
+    """Convolutions pad with black, which must not show."""
+    loaded = load_background(str(local(tmp_path / "n.safetensors")), device="cpu")
+    flat = loaded.sharpened(np.full((40, 50, 3), 0.6, np.float32))
+    assert np.abs(flat - flat[20, 20]).max() < 1e-5
+
+
 def test_ddcolor_gives_colours_to_brightness(tmp_path):
     path = colouring(tmp_path / "dd.pth")
     loaded = load_background(str(path), device="cpu")

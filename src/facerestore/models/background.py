@@ -30,6 +30,7 @@ NAMES = ("realesrgan", "ddcolor")
 COLOURING = "DDColor"  # spandrel's name of the architecture
 TILE = {"cuda": 512, "cpu": 256}  # px; memory of Real-ESRGAN: about 2 GiB and, in float32, 1 GiB
 LEAST_TILE = 128  # px
+EDGE = 16  # px mirrored around a picture: convolutions take what is beyond it for black
 COLOUR_SIDE = 512  # px, what the authors of DDColor show to it; spandrel shows 256
 
 
@@ -55,11 +56,14 @@ class Background:
 
     def sharpened(self, picture: Picture) -> Picture:
         """float32 RGB [H, W, 3], 0..1 -> the same shape; raises ModelError, ResourceError."""
+        import cv2
         import torch
 
+        wide = cv2.copyMakeBorder(picture, *(EDGE,) * 4, borderType=cv2.BORDER_REFLECT_101)
         while True:
             try:
-                return tiled(picture, self._answer, tile=self.tile)
+                answer = tiled(np.asarray(wide, np.float32), self._answer, tile=self.tile)
+                return answer[EDGE:-EDGE, EDGE:-EDGE]
             except torch.OutOfMemoryError:
                 if self.tile // 2 < LEAST_TILE:
                     raise ResourceError(
@@ -94,7 +98,9 @@ class Background:
 
     def passes(self, height: int, width: int) -> int:
         """Calls of the network for a picture."""
-        return 1 if self.colours else count_tiles(height, width, self.tile)
+        if self.colours:
+            return 1
+        return count_tiles(height + 2 * EDGE, width + 2 * EDGE, self.tile)
 
     def try_out(self) -> None:
         """One call of the network of the usual size, for who measures time."""
