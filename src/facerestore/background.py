@@ -20,7 +20,7 @@ from facerestore.survey import Step
 from facerestore.video.geometry import as_stored, upright
 from facerestore.video.layout import layout
 from facerestore.video.planes import detector_picture
-from facerestore.video.whole import add_change, grey_of, rgb_of, set_colours
+from facerestore.video.whole import add_change, check_format, grey_of, rgb_of, set_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ class Painter:
         self, film: Film, background: Background, found: Survey, listen: Callable[[Step], None]
     ) -> None:
         self.film, self.background, self.found, self.listen = film, background, found, listen
+        check_format(film.info)
         self.before: Colours | None = None
         self.replaced, self.seconds = False, 0.0
         self.paid, self.told = background.cost, len(background.notes)  # of films before

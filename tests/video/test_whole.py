@@ -1,17 +1,20 @@
 """Whole frames as RGB and back: no change changes nothing, colours leave luma alone."""
 
 import sys
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facerestore.errors import BadInputError
 from facerestore.video.geometry import as_stored, display_geometry, upright
 from facerestore.video.layout import layout, plane_views, with_chroma
-from facerestore.video.whole import add_change, fitting, grey_of, rgb_of, set_colours
+from facerestore.video.whole import add_change, check_format, fitting, grey_of, rgb_of, set_colours
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_planes import FORMATS, frame_of, scene
@@ -119,6 +122,23 @@ def test_what_fits_stays_within_bounds(seed):
     assert shown.max() <= 1 + 1e-5
     inside = ((grey + tint >= 0) & (grey + tint <= 1)).all(axis=-1)
     assert share[..., 0][inside] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "bits", "known"),
+    [
+        ("yuyv422", 8, False),
+        ("pal8", 8, False),
+        ("monow", 1, False),
+        ("gbrpf32le", 32, False),
+        ("yuv420p", 8, True),
+        ("p010le", 10, True),
+    ],
+)
+def test_formats_that_cannot_be_changed_are_told(pix_fmt, bits, known):
+    info = SimpleNamespace(path="a.avi", pix_fmt=pix_fmt, bit_depth=bits)
+    with nullcontext() if known else pytest.raises(BadInputError, match=f"in {pix_fmt}; convert"):
+        check_format(info)
 
 
 @pytest.mark.parametrize("turn", range(4))

@@ -11,18 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
+from facerestore.errors import BadInputError
 from facerestore.video.layout import layout, rgb_to_yuv
 from facerestore.video.planes import pixel_matrix
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
     from numpy.typing import NDArray
 
     from facerestore.frames import Floats
     from facerestore.video.layout import Layout
+    from facerestore.video.reader import FilmInfo
 
     Picture = NDArray[np.float32]
+
+MOST_BITS = 16  # of a sample; those of 32 are floating point
+
+
+def check_format(info: FilmInfo) -> None:
+    """Raise BadInputError for sample formats whose frames cannot be changed as a whole."""
+    frame = VideoFrame(16, 16, info.pix_fmt)
+    try:
+        rgb_of(frame)
+        known = info.bit_depth <= MOST_BITS
+    except (ValueError, IndexError, OSError):  # packed 4:2:2, palettes, one bit a sample
+        known = False
+    if not known:
+        raise BadInputError(
+            f"{info.path}: its background cannot be changed in {info.pix_fmt}; convert the film to "
+            "yuv422p or the like, or leave --background out"
+        )
 
 
 def rgb_of(frame: VideoFrame, field: int | None = None) -> Picture:
