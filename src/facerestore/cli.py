@@ -11,6 +11,7 @@ import typer
 
 from facerestore import cli_checks, cli_compare, cli_evaluate, cli_models, cli_train
 from facerestore.cli_options import (
+    Background,
     CropOnly,
     Device,
     End,
@@ -65,6 +66,7 @@ def restore(
     model: Model = None,
     mask: Mask = None,
     reference: ReferencePhoto = None,
+    background: Background = None,
     faces: Annotated[Faces, typer.Option(help="Everybody, or the largest face only.")] = Faces.all,
     strength: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="1 = as restored, 0 = as the source.")
@@ -118,6 +120,7 @@ def restore(
             model=model,
             mask=mask,
             reference=reference,
+            background=background,
             faces=faces.value,
             strength=strength,
             steps=steps,

@@ -102,7 +102,7 @@ def pull(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fetch svfr (about 4 GB), gfpgan, codeformer or i3d.
+    """Fetch svfr (about 4 GB), gfpgan, codeformer, realesrgan, ddcolor (1 GB) or i3d.
 
     Broken downloads go on where they stopped.
     """

@@ -109,6 +109,15 @@ Mask = Annotated[
     Path | None,
     typer.Option(help="Picture or video, white where to fill; for task inpaint."),
 ]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Change the whole picture, too: realesrgan sharpens it, ddcolor colours it, or a file "
+        "of weights; default: only the faces are touched.",
+        show_default=False,
+    ),
+]
 ReferencePhoto = Annotated[
     Path | None, typer.Option(help="A good picture of the person with the largest face.")
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from facerestore.faces.detect import Detector
     from facerestore.frames import Reference
+    from facerestore.models.background import Background
     from facerestore.models.restorer import Restorer
 
 GUARDS = ("off", "warn", "blend")
@@ -27,6 +28,7 @@ class RestoreOptions:
     start_seconds, end_seconds: the part to restore, None = the whole film
     model: mini, svfr, a model folder, a baseline (classic, gfpgan, codeformer, restoreformer) or a
         file of weights; None = svfr where it is and a card fits it, else mini
+    background: realesrgan, ddcolor or a file of weights, for the whole frames; None = left alone
     strength: 0..1;  steps: network passes per window, None = the model's own
     mode: "exact" or "fast", see `schedule_for`
     identity_guard: "off", "warn", "blend" (lower the strength where a face becomes another);
@@ -41,6 +43,7 @@ class RestoreOptions:
     model: str | None = None
     mask: Path | None = None
     reference: Path | None = None
+    background: str | None = None
     faces: str = "all"
     strength: float = 1.0
     steps: int | None = None
@@ -73,6 +76,8 @@ class RestoreOptions:
             raise UsageError("--mask is only used by task inpaint; add it to --task")
         if self.report and self.crop_only:
             raise UsageError("--report compares whole pictures; leave --crop-only or --report out")
+        if self.background is not None and self.crop_only:
+            raise UsageError("--crop-only shows no background; leave it or --background out")
         start, end = self.start_seconds or 0.0, self.end_seconds
         if end is not None and end <= start:
             raise UsageError(f"the part from {start} s to {end} s is empty")
@@ -91,6 +96,7 @@ class Tools:
 
     restorer, detector: see there;  reference: the picture given by the user, if any
     model: name, version and sha256 of the weights, for the record;  why: this model was chosen
+    background: the network for whole frames, if the user wants one
     """
 
     restorer: Restorer
@@ -98,6 +104,7 @@ class Tools:
     reference: Reference | None
     model: dict[str, Any]
     why: str = ""
+    background: Background | None = None
 
 
 def load_restorer(options: RestoreOptions) -> tuple[Restorer, dict[str, Any], str]:
@@ -122,13 +129,23 @@ def load_tools(
     options: RestoreOptions,
     restorer_from: Callable[[RestoreOptions], tuple[Restorer, dict[str, Any], str]] = load_restorer,
 ) -> Tools:
-    """Load model, detector and reference picture; raises ModelError and the like."""
+    """Load model, background, detector and reference picture; raises ModelError and the like."""
     from facerestore.faces.detect import load_detector
     from facerestore.reference import reference_from
 
+    background = load_named_background(options)
     restorer, model, why = restorer_from(options)
     detector = load_detector()
     reference = None
     if options.reference is not None:
         reference = reference_from(options.reference, detector, size=restorer.size)
-    return Tools(restorer, detector, reference, model, why)
+    return Tools(restorer, detector, reference, model, why, background)
+
+
+def load_named_background(options: RestoreOptions) -> Background | None:
+    """The network for whole frames; before the model, which plans with the memory that is left."""
+    if options.background is None:
+        return None
+    from facerestore.models.background import load_background
+
+    return load_background(options.background, device=options.device)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facerestore.faces.detect import Detector
+    from facerestore.models.background import Background
     from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions, Tools
     from facerestore.video.profiles import Encoding
@@ -108,14 +109,19 @@ def plan(
     forwards = sum(loaded.restorer.forwards(len(track)) for track in found.tracks)
     seconds = forwards * seconds_per_forward(loaded.restorer)
     seconds += found.n_frames * OTHER_SECONDS
-    copied = film.info.hdr or not found.tracks
+    painted = loaded.background is not None and not film.info.hdr
+    if loaded.background is not None and painted:
+        seconds += found.n_frames * seconds_per_picture(loaded.background, film.info)
+    copied = film.info.hdr or not (found.tracks or painted)
+    would = [f"restore {options.tasks}"] * bool(found.tracks)
+    would += [f"background {options.background}"] * painted
     return {
         "input": source,
         "output": target,
         "picture": describe_picture(film.info),
         "other_streams": [vars(stream) for stream in film.info.other],
         **summary,
-        "would": "copy all streams" if copied else f"restore {options.tasks}",
+        "would": "copy all streams" if copied else ", ".join(would),
         "encoder": "copy" if copied else encoding.codec,
         "model": loaded.model["name"],
         "frame_forwards": forwards,
@@ -135,6 +141,16 @@ def seconds_per_forward(restorer: Restorer) -> float:
         restorer.restore(clip, Tasks(bfr=True), None, seed=0)
         times.append((time.monotonic() - begin) / max(restorer.cost - before, 1))
     return min(times)
+
+
+def seconds_per_picture(background: Background, info: FilmInfo) -> float:
+    """Measured time of the background's network for one frame."""
+    fields = 2 if info.interlaced else 1
+    passes = fields * background.passes(-(-info.height // fields), info.width)
+    background.try_out()  # the first one warms up
+    begin = time.monotonic()
+    background.try_out()
+    return passes * (time.monotonic() - begin)
 
 
 def describe_picture(info: FilmInfo) -> str:
@@ -157,9 +173,12 @@ def warnings_of(film: Film, found: Survey, options: RestoreOptions, tools: Tools
         )
     if film.info.hdr:
         words.append("is HDR (PQ or HLG), which the model does not know: no face restored")
+        if tools.background is not None:
+            words.append("the background is not changed either: its network knows no HDR")
     elif not found.tracks:
         words.append("no face found, none restored")
-    if options.tasks.color and found.tracks:
+    whole = tools.background is not None and tools.background.colours
+    if options.tasks.color and found.tracks and not whole:
         words.append("colour is given to the faces only, not to the whole picture")
     if tools.reference is not None and len(found.tracks) > 1:
         words.append("the reference picture is used for the person with the largest face only")

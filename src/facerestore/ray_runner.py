@@ -9,11 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerestore.attempt import BROKEN, Outcome
 from facerestore.errors import ModelError, ResourceError
 from facerestore.lease import STALE_SECONDS
+from facerestore.models.background import NAMES
 from facerestore.options import load_restorer, load_tools
 from facerestore.ray_cluster import Workers
 from facerestore.ray_workers import ClipWorker, FilmWorker
@@ -119,7 +121,12 @@ def films_on(
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    there = replace(options, mask=_whole(options.mask), reference=_whole(options.reference))
+    there = replace(
+        options,
+        mask=_whole(options.mask),
+        reference=_whole(options.reference),
+        background=whole_background(options.background),
+    )
     memory_gib = (limits and limits.memory_gib) or MEMORY_GIB
     workers = Workers(address, FilmWorker, there, limits, load, verbose, memory_gib=memory_gib)
     listener.note(_words(workers))
@@ -180,6 +187,11 @@ def _got(answer: Any) -> Any:
 
 def _words(workers: Workers) -> str:
     return f"Ray workers: {workers.count}"
+
+
+def whole_background(name: str | None) -> str | None:
+    """A background as nodes find it: one known by name, or a file from the root on."""
+    return name if name is None or name in NAMES else str(_whole(Path(name)))
 
 
 def _whole(path: Any) -> Any:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from facerestore.video.profiles import Encoding
 
 FORMAT = 2
-SAME = ("given", "model", "detector", "options")  # what makes an output the same, with the input
+# what makes an output the same, with the input
+SAME = ("given", "model", "background", "detector", "options")
 LIBRARIES = ("av", "numpy", "opencv-python", "torch")  # whose versions can change a sample
 
 
@@ -36,7 +37,8 @@ class Result:
     """What was done to one film.
 
     faces:   per face and shot: person, shot, first and last frame, crop squares
-    seconds: looking, model, total;  cost: frames through the network, summed over passes
+    seconds: looking, model, background, total
+    cost:    frames through the network, summed over passes;  background_cost: calls of its network
     """
 
     source: Path
@@ -48,6 +50,7 @@ class Result:
     seconds: dict[str, float]
     cost: int
     encoder: dict[str, Any]
+    background_cost: int = 0
 
     def people(self) -> set[int]:
         """Numbers of the people whose face was restored."""
@@ -99,6 +102,7 @@ def job_of(
         "input": _file_facts(source, (known or {}).get("input", {})),
         "given": {name: path and sha256(path) for name, path in given.items()},
         "model": tools.model,
+        "background": tools.background and tools.background.facts,
         "detector": {
             "name": tools.detector.name,
             "version": tools.detector.version,
@@ -166,7 +170,8 @@ def write_sidecar(part: Path, result: Result, job: dict[str, Any]) -> None:
 def changed(found: Survey, people: People) -> Iterator[dict[str, Any]]:
     """Per restored face and shot: who, where and when.
 
-    squares: left, top, side in display pixels, one per frame; no sample outside them is changed
+    squares: left, top, side in display pixels, one per frame; no sample outside them is changed,
+    unless there is a background
     """
     for index, (track, path) in enumerate(zip(found.tracks, found.paths, strict=True)):
         if index not in people.numbers:
@@ -209,8 +214,10 @@ def record(part: Path, result: Result, job: dict[str, Any]) -> dict[str, Any]:
         "frames": result.frames,
         "shots": [[shot.first, shot.last] for shot in result.survey.shots],
         "faces": result.faces,
+        "changed_outside_faces": result.background_cost > 0,
         "left_alone": vars(result.survey.ignored),
         "warnings": result.warnings,
         "seconds": result.seconds,
         "frame_forwards": result.cost,
+        "background_forwards": result.background_cost,
     }

@@ -3,7 +3,8 @@
     survey          where every face is, in every frame (numbers only)
     cropped         a second pass cuts the faces out
     restored_faces  the model restores them, chunk by chunk
-    write_film      a third, trailing pass pastes them and writes, segment by segment
+    write_film      a third, trailing pass pastes them and writes, segment by segment; if asked for,
+                    the whole frame is sharpened or coloured before (`Painter`)
 
 Three readers of the same film instead of one: decoding costs little, and memory then depends on
 the length of a chunk, never on the film's.
@@ -17,7 +18,10 @@ from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import facerestore
+from facerestore.background import Painter
 from facerestore.clips import restored_faces
 from facerestore.errors import BadInputError, DoneError
 from facerestore.faces.paste import make_patch
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from facerestore.clips import FaceCrop
     from facerestore.survey import Step, Survey
+    from facerestore.video.layout import Layout
     from facerestore.video.profiles import Encoding
     from facerestore.video.reader import VideoFrame
     from facerestore.work import Work
@@ -77,7 +82,9 @@ class Run:
     def note(self) -> str:
         """The tag that names the tool and what it did."""
         version, model = facerestore.__version__, self.tools.model["name"]
-        return f"facerestore {version}: {self.options.tasks} ({model})"
+        behind = self.tools.background
+        more = "" if behind is None or self.film.info.hdr else f", background {behind.path.stem}"
+        return f"facerestore {version}: {self.options.tasks} ({model}){more}"
 
 
 def restore(
@@ -104,7 +111,7 @@ def restore(
     output = plan_output(film, output, options, name)
     loaded = tools() if tools else load_tools(options)
     chosen_guard(options, loaded)  # looking takes long; what is impossible should be said before
-    target = with_room_for_colour(film, options)
+    target = with_room_for_colour(film, options, loaded)
     encoding = choose_encoding(target.info, options.profile, suffix=output.suffix)
     job = job_of(film.info.path, options, loaded, encoding, read_sidecar(output))
     run = Run(film, target, output, options, loaded, encoding, job, listen, begin)
@@ -164,18 +171,23 @@ def make(run: Run, part: Path, found: Survey, work: Work) -> Result:
             f"{film.info.path}: no face to write with --crop-only; leave the option out"
         )
     people = People(replace(found, tracks=(), paths=()) if nobody else found, run.tools, options)
+    painter = None
+    if run.tools.background is not None and not film.info.hdr:
+        painter = Painter(film, run.tools.background, found, run.listen)
     encoder: dict[str, Any] = {"codec": run.encoding.codec, **run.encoding.options}
-    if nobody and options.start_seconds is None and options.end_seconds is None:
+    part_only = options.start_seconds is not None or options.end_seconds is not None
+    if nobody and painter is None and not part_only:
         encoder = {"codec": "copy"}
         warnings += copy_into(film, part, note=run.note)
     elif options.crop_only:
         encoder = {"codec": "libx264", **X264}
         warnings += write_crops(run, part, people)
     else:
-        warnings += write_film(run, part, people, work)
+        warnings += write_film(run, part, people, painter, work)
     seconds = {
         "looking": round(looked - run.begin, 3),
         "model": round(people.seconds, 3),
+        "background": round(painter.seconds, 3) if painter else 0.0,
         "total": round(time.monotonic() - run.begin, 3),
     }
     return Result(
@@ -184,22 +196,27 @@ def make(run: Run, part: Path, found: Survey, work: Work) -> Result:
         frames=found.n_frames,
         survey=found,
         faces=tuple(changed(found, people)),
-        warnings=(*warnings, *people.warnings()),
+        warnings=(*warnings, *people.warnings(), *(painter.warnings() if painter else [])),
         seconds=seconds,
         cost=people.cost,
         encoder=encoder,
+        background_cost=painter.cost if painter else 0,
     )
 
 
-def write_film(run: Run, part: Path, people: People, work: Work) -> list[str]:
+def write_film(
+    run: Run, part: Path, people: People, painter: Painter | None, work: Work
+) -> list[str]:
     """Paste the faces of each frame into it and encode it, from where the work stands.
 
     Returns warnings.
     """
     film, options = run.film, run.options
-    overlap = work.known(people)
-    pieces = restored_faces(film, people, options, run.listen, first=work.frames, overlap=overlap)
-    frames = islice(film.frames(options.start_seconds, options.end_seconds), work.frames, None)
+    overlap = work.known(people, painter)
+    listen = painter.hear if painter else run.listen
+    pieces = restored_faces(film, people, options, listen, first=work.frames, overlap=overlap)
+    frames = enumerate(film.frames(options.start_seconds, options.end_seconds))
+    frames = islice(frames, work.frames, None)
     with written(
         run.target,
         part,
@@ -211,30 +228,38 @@ def write_film(run: Run, part: Path, people: People, work: Work) -> list[str]:
     ) as sink:
         for piece in pieces:
             for faces in piece.faces:
-                frame = next(frames)
+                number, frame = next(frames)
                 if run.target is not film:
                     frame = with_chroma(frame)
-                sink.write(paste(frame, faces, film, options))
+                before = painter.paint(frame, number) if painter else None
+                sink.write(paste(frame, faces, run, before))
             if sink.waiting >= SEGMENT_FRAMES:
-                work.keep(sink, people, piece.overlap)
+                work.keep(sink, people, piece.overlap, painter)
                 check_room(work.folder, sink.stored_bytes)  # the film to be joined
     return sink.warnings
 
 
-def with_room_for_colour(film: Film, options: RestoreOptions) -> Film:
+def with_room_for_colour(film: Film, options: RestoreOptions, tools: Tools) -> Film:
     """The film as it is written: a grey one that is to be coloured gets chroma planes."""
-    if not (options.tasks.color and film.info.pix_fmt.startswith("gray")):
+    colours = options.tasks.color or (tools.background is not None and tools.background.colours)
+    if not (colours and film.info.pix_fmt.startswith("gray")):
         return film
     return Film(replace(film.info, pix_fmt=colour_format(film.info.pix_fmt)))
 
 
 def paste(
-    frame: VideoFrame, faces: list[FaceCrop], film: Film, options: RestoreOptions
+    frame: VideoFrame, faces: list[FaceCrop], run: Run, before: Layout | None = None
 ) -> VideoFrame:
-    """The frame with its faces blended in, in place, in its own planes."""
+    """The frame with its faces blended in, in place, in its own planes.
+
+    before: its samples as the film has them, where a background has changed it; the faces were cut
+    from those, and under them the background goes, except for its colours where faces get none
+    """
     if not faces:
         return frame
     frame.make_writable()
+    options, behind = run.options, run.tools.background
+    coloured = behind is not None and behind.colours and not options.tasks.color
     for face in faces:
         patch = make_patch(
             face.restored,
@@ -244,7 +269,10 @@ def paste(
             landmarks=face.landmarks,
             strength=options.strength * face.strength,
         )
-        blend(frame, patch, face.matrix, to_coded=film.info.to_coded, field=face.field)
+        if before is not None and coloured:
+            patch = replace(patch, chroma=np.zeros_like(patch.chroma))
+        to_coded = run.film.info.to_coded
+        blend(frame, patch, face.matrix, to_coded=to_coded, field=face.field, film=before)
     return frame
 
 

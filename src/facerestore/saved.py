@@ -22,10 +22,12 @@ from facerestore.survey import Survey
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from facerestore.background import Painter
     from facerestore.clips import Overlap
     from facerestore.people import People
     from facerestore.video.reader import Film
 
+BACKGROUND = "background_"  # what the names of the background's arrays begin with
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -83,8 +85,13 @@ def load_survey(path: Path, film: Film) -> Survey:
     )
 
 
-def save_people(path: Path, people: People, overlap: Overlap) -> None:
-    """Write who is known so far, and the frames that the next chunk fades over from."""
+def save_people(
+    path: Path, people: People, overlap: Overlap, painter: Painter | None = None
+) -> None:
+    """Write who is known so far, and the frames that the next chunk fades over from.
+
+    painter: of the background, which knows its latest colours
+    """
     facts = {
         "numbers": list(people.numbers.items()),
         "flags": [people.coloured, people.holes, people.covered],
@@ -107,11 +114,14 @@ def save_people(path: Path, people: People, overlap: Overlap) -> None:
     pictures = [picture for faces in overlap for picture, _ in faces]
     if pictures:
         arrays["pictures"] = np.stack(pictures)
+    if painter is not None:
+        facts["background"], colours = painter.known()
+        arrays |= {BACKGROUND + name: values for name, values in colours.items()}
     save(path, facts, arrays)
 
 
-def load_people(path: Path, people: People) -> Overlap:
-    """Tell `people` who is known so far; returns the frames to fade over from.
+def load_people(path: Path, people: People, painter: Painter | None = None) -> Overlap:
+    """Tell `people` and `painter` what is known so far; returns the frames to fade over from.
 
     Raises one of `DAMAGED`.
     """
@@ -129,5 +139,9 @@ def load_people(path: Path, people: People) -> Overlap:
         )
         for i, known in enumerate(facts["people"])
     ]
+    if painter is not None:
+        length = len(BACKGROUND)
+        colours = {name[length:]: v for name, v in arrays.items() if name.startswith(BACKGROUND)}
+        painter.go_on(facts["background"], colours)
     pictures = iter(arrays.get("pictures", ()))
     return [[(next(pictures), strength) for strength in faces] for faces in facts["overlap"]]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from facerestore.background import Painter
     from facerestore.clips import Overlap
     from facerestore.lease import Lease
     from facerestore.people import People
@@ -62,22 +63,24 @@ class Work:
         save_survey(path, found, film)
         return found
 
-    def known(self, people: People) -> Overlap:
-        """Tell `people` what was known after the last finished segment."""
+    def known(self, people: People, painter: Painter | None = None) -> Overlap:
+        """Tell `people` and `painter` what was known after the last finished segment."""
         if not self.segments:
             return []
         try:
-            return load_people(_people_path(self.folder, self.segments - 1), people)
+            return load_people(_people_path(self.folder, self.segments - 1), people, painter)
         except DAMAGED:
             raise ResourceError(
                 f"{self.folder}: is damaged; delete it and run the command again"
             ) from None
 
-    def keep(self, sink: Sink, people: People, overlap: Overlap) -> None:
+    def keep(
+        self, sink: Sink, people: People, overlap: Overlap, painter: Painter | None = None
+    ) -> None:
         """Finish a segment: from here the film goes on if the program is killed."""
         self.lease.check()
         number = len(sink.segments)
-        save_people(_people_path(self.folder, number), people, overlap)
+        save_people(_people_path(self.folder, number), people, overlap, painter)
         sink.cut()
         _people_path(self.folder, number - 1).unlink(missing_ok=True)
 

@@ -167,7 +167,7 @@ def test_networks_of_signed_pictures_are_shown_such(face, kind):
     fake = SimpleNamespace(architecture=SimpleNamespace(id=kind), model=model)
     black = np.zeros_like(face)
     black[0, 0] = 255
-    answer = answer_of(fake, black, CPU)
+    answer = answer_of(fake, np.float32(black) / 255, CPU)
     assert seen["least"] == -1
     assert answer[0, 0] == pytest.approx([0.75] * 3)
     assert answer[1, 1] == pytest.approx([0.25] * 3)

@@ -56,6 +56,19 @@ FILES = {
             "Apache-2.0, Tencent ARC Lab",
         ),
         WeightFile(
+            "realesrgan",  # the one that halves the picture first: a quarter of x4plus's work
+            "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.1/RealESRGAN_x2plus.pth",
+            "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb",
+            "BSD-3-Clause, Xintao Wang",
+        ),
+        WeightFile(
+            "ddcolor",
+            "https://huggingface.co/piddnad/DDColor-models/resolve/"
+            "1969bc566dd63355b6eb8b909d28271e2230bfec/ddcolor_modelscope.pth",
+            "17c460d7e55b32a598370621d77173be59e03c24b0823f06821db23a50c263ce",
+            "Apache-2.0, Alibaba DAMO Academy",
+        ),
+        WeightFile(
             "i3d",
             "https://huggingface.co/flateon/FVD-I3D-torchscript/resolve/"
             "1c2d61711c52571ad617a1063e6fa691b212e184/i3d_torchscript.pt",

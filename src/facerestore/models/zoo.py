@@ -138,7 +138,8 @@ def pull(
 
     if name != "svfr":
         raise UsageError(
-            f"{name}: can't be fetched; svfr, gfpgan, codeformer and i3d can (mini is built in)"
+            f"{name}: can't be fetched; svfr, gfpgan, codeformer, realesrgan, ddcolor and i3d can "
+            "(mini is built in)"
         )
     target, wanted = models_folder() / name, files or FILES
     if (target / CONFIG_NAME).is_file():

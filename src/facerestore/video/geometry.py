@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from av.buffer import Buffer
     from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
 
     from facerestore.frames import Floats
 
@@ -59,3 +60,28 @@ def display_geometry(
     back = np.linalg.inv(forward).astype(np.float64)
     size = np.round(high - low).astype(int)
     return int(size[0]), int(size[1]), np.column_stack([back, back @ low])
+
+
+def lies(to_coded: Floats) -> bool:
+    """Whether the stored picture lies on its side."""
+    return bool(abs(to_coded[0, 0]) < abs(to_coded[0, 1]))
+
+
+def upright(stored: NDArray[Any], to_coded: Floats) -> NDArray[Any]:
+    """A picture [h, w, ...] as it is stored, turned and mirrored as it is seen; a view."""
+    back = to_coded[:, :2]
+    if lies(to_coded):
+        return _flipped(stored.swapaxes(0, 1), x=back[1, 0] < 0, y=back[0, 1] < 0)
+    return _flipped(stored, x=back[0, 0] < 0, y=back[1, 1] < 0)
+
+
+def as_stored(seen: NDArray[Any], to_coded: Floats) -> NDArray[Any]:
+    """The opposite of `upright`."""
+    back = to_coded[:, :2]
+    if lies(to_coded):
+        return _flipped(seen, x=back[1, 0] < 0, y=back[0, 1] < 0).swapaxes(0, 1)
+    return _flipped(seen, x=back[0, 0] < 0, y=back[1, 1] < 0)
+
+
+def _flipped(picture: NDArray[Any], *, x: bool, y: bool) -> NDArray[Any]:
+    return picture[:: -1 if y else 1, :: -1 if x else 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facerestore.frames import Bytes
+    from facerestore.frames import Bytes, Floats
 
     Picture = NDArray[np.float32]
 
@@ -54,6 +54,17 @@ class Layout:
         view = self.views[plane]
         view = view if view.ndim == 2 else view[..., place]
         return view if field is None else view[field::2]
+
+    def from_luma(self, index: int) -> Floats:
+        """float64 [2, 3]: luma samples -> samples of a component's plane."""
+        across, down = self.steps[index]
+        # MPEG-2 and its successors site chroma on the left one of two luma samples
+        shift = 0.25 if across == 2 and not self.centred else 0.0
+        return np.array([[1 / across, 0, shift], [0, 1 / down, 0]])
+
+    def copied(self) -> Layout:
+        """The same samples, which stay when those of the frame change."""
+        return replace(self, views=[view.copy() for view in self.views])
 
 
 def plane_views(frame: VideoFrame) -> list[NDArray[Any]]:

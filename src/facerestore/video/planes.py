@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from facerestore.video.geometry import lies, upright
 from facerestore.video.layout import Layout, layout, rgb_to_yuv
 
 if TYPE_CHECKING:
@@ -30,17 +31,9 @@ def detector_picture(frame: VideoFrame, info: FilmInfo, *, long_side: int) -> tu
     """uint8 BGR [h, w, 3] upright with square pixels, and display pixels per pixel of it."""
     scale = max(info.display_width, info.display_height) / long_side
     width, height = (max(2, round(n / scale)) for n in (info.display_width, info.display_height))
-    turned = abs(info.to_coded[0, 0]) < abs(info.to_coded[0, 1])
-    coded = (height, width) if turned else (width, height)
+    coded = (height, width) if lies(info.to_coded) else (width, height)
     small = frame.reformat(*coded, format="bgr24", interpolation="AREA").to_ndarray()
-    back = info.to_coded[:, :2]
-    if turned:
-        small = small.swapaxes(0, 1)
-        flip_x, flip_y = back[1, 0] < 0, back[0, 1] < 0
-    else:
-        flip_x, flip_y = back[0, 0] < 0, back[1, 1] < 0
-    small = small[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    return np.ascontiguousarray(small, np.uint8), scale
+    return np.ascontiguousarray(upright(small, info.to_coded), np.uint8), scale
 
 
 def picture_of(frame: VideoFrame) -> Bytes:
@@ -96,15 +89,17 @@ def blend(
     *,
     to_coded: Floats,
     field: int | None = None,
+    film: Layout | None = None,
 ) -> int:
     """Blend a patch into a frame in place, where its weights are above 0 and nowhere else.
 
     The frame must be writable (`make_writable`). What is finer than the patch's pixels stays as in
     the frame, except in holes. Returns how many luma samples lie under the mask.
+    film: the samples that the patch's source was cut from, where the frame's are others by now
     """
     frame_layout = layout(frame)
     if frame_layout.kind == "rgb":
-        return _blend_rgb(frame_layout, patch, matrix, to_coded, field)
+        return _blend_rgb(frame_layout, patch, matrix, to_coded, field, film)
     yuv = rgb_to_yuv(frame_layout.weights).T
     new, old = patch.rgb @ yuv, patch.source @ yuv
     covered = 0
@@ -118,11 +113,17 @@ def blend(
         alpha = place.weights(weight)
         target = place.part(plane)
         current = target.astype(np.float32) / np.float32(frame_layout.step)
-        values = (current - np.float32(frame_layout.offset[index])) / np.float32(
+        own = current
+        if film is not None:
+            part = place.part(film.component(index, field))
+            own = part.astype(np.float32) / np.float32(frame_layout.step)
+        values = (own - np.float32(frame_layout.offset[index])) / np.float32(
             frame_layout.scale[index]
         )
         change = place.change(new[..., index], old[..., index], patch.detail, values)
         codes = current + alpha * change * frame_layout.scale[index]
+        if film is not None:
+            codes += alpha * (own - current)
         codes = np.clip(np.rint(codes), 0, frame_layout.top) * frame_layout.step
         np.copyto(target, codes.astype(target.dtype), where=alpha > 0)
         covered = int((alpha > 0).sum()) if index == 0 else covered
@@ -130,7 +131,12 @@ def blend(
 
 
 def _blend_rgb(
-    frame_layout: Layout, patch: Patch, matrix: Floats, to_coded: Floats, field: int | None
+    frame_layout: Layout,
+    patch: Patch,
+    matrix: Floats,
+    to_coded: Floats,
+    field: int | None,
+    film: Layout | None,
 ) -> int:
     """As `blend`, the change split into luma and chroma so that each has its own weight."""
     to_plane = _plane_matrix(matrix, to_coded, frame_layout, 0, field)
@@ -139,13 +145,19 @@ def _blend_rgb(
         return 0
     targets = [place.part(frame_layout.component(i, field)) for i in range(3)]
     current = np.stack(targets, axis=-1).astype(np.float32) / np.float32(frame_layout.top)
+    own = current
+    if film is not None:
+        parts = [place.part(film.component(i, field)) for i in range(3)]
+        own = np.stack(parts, axis=-1).astype(np.float32) / np.float32(frame_layout.top)
     change = np.stack(
         [
-            place.change(patch.rgb[..., i], patch.source[..., i], patch.detail, current[..., i])
+            place.change(patch.rgb[..., i], patch.source[..., i], patch.detail, own[..., i])
             for i in range(3)
         ],
         axis=-1,
     )
+    if film is not None:
+        change += own - current
     yuv = rgb_to_yuv(frame_layout.weights)
     luma, chroma = place.weights(patch.luma), place.weights(patch.chroma)
     weighted = (change @ yuv.T) * np.stack([luma, chroma, chroma], axis=-1)
@@ -164,10 +176,7 @@ def _plane_matrix(
     full = _compose(to_coded, matrix)
     if field is not None:  # row r of the field is row 2 r + field of the frame
         full = _compose(np.array([[1, 0, 0], [0, 0.5, (0.5 - field) / 2 + 0.25]]), full)
-    across, down = frame_layout.steps[index]
-    # MPEG-2 and its successors site chroma on the left one of two luma samples
-    shift = 0.25 if across == 2 and not frame_layout.centred else 0.0
-    return _compose(np.array([[1 / across, 0, shift], [0, 1 / down, 0]]), full)
+    return _compose(frame_layout.from_luma(index), full)
 
 
 def _compose(outer: Floats, inner: Floats) -> Floats:
@@ -187,7 +196,7 @@ def _sample(plane: NDArray[Any], to_plane: Floats, size: int) -> Picture:
     if shrink > 1.05:
         part = _smooth(part, shrink)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    grid = _pixel_matrix(place.local)
+    grid = pixel_matrix(place.local)
     border = cv2.BORDER_REPLICATE
     return np.asarray(
         cv2.warpAffine(part, grid, (size, size), flags=flags, borderMode=border), np.float32
@@ -201,7 +210,7 @@ def _smooth(picture: Picture, shrink: float) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma, borderType=border), np.float32)
 
 
-def _pixel_matrix(matrix: Floats) -> Floats:
+def pixel_matrix(matrix: Floats) -> Floats:
     """Continuous coordinates -> the pixel indices that OpenCV counts in."""
     linear = matrix[:, :2]
     return np.column_stack([linear, matrix[:, 2] + linear @ [0.5, 0.5] - 0.5])
@@ -259,7 +268,7 @@ class _Place:
     def _warp(self, picture: Picture, interpolation: int, border: int) -> Picture:
         left, top, right, bottom = self.box
         size = (right - left, bottom - top)
-        grid = _pixel_matrix(self.local)
+        grid = pixel_matrix(self.local)
         return np.asarray(
             cv2.warpAffine(picture, grid, size, flags=interpolation, borderMode=border), np.float32
         )

@@ -1,0 +1,73 @@
+"""New colours of whole pictures: smoothed in time, then laid over the picture's own brightness.
+
+Colours are CIE L*a*b*'s a and b, as OpenCV scales them: float32, about -128..127.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facerestore.frames import Bytes
+
+    Picture = NDArray[np.float32]
+
+MEMORY_SECONDS = 0.4  # colours of so long ago count 1/e of what they did
+LEAST_SECONDS = 1e-3  # between two pictures, whatever their times say
+SAME = 10.0  # codes by which brightness may differ where two pictures show the same thing
+LOOK = 9  # px, side of the square in which brightness is compared, so that grain does not matter
+MOST = 127.0  # of a and b
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours of one picture, on a small square grid.
+
+    grey: uint8 [S, S], its brightness;  ab: float32 [S, S, 2];  seconds: when it is shown
+    """
+
+    grey: Bytes
+    ab: Picture
+    seconds: float
+
+    def __post_init__(self) -> None:
+        side = len(self.grey)
+        if self.grey.shape != (side, side) or self.ab.shape != (side, side, 2):
+            raise ValueError(
+                f"expected grey [S, S] and ab [S, S, 2], got {self.grey.shape}, {self.ab.shape}"
+            )
+
+
+def steadied(new: Colours, before: Colours | None) -> Colours:
+    """New colours, mixed with those of the picture before where both show the same thing.
+
+    What is seen in both is found by optical flow (Kroeger et al. 2016) and by how alike its
+    brightness is. Each value lies between those it was mixed of. before: None after a cut
+    """
+    if before is None:
+        return new
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = np.asarray(search.calc(new.grey, before.grey, None), np.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    rows, columns = np.indices(new.grey.shape, np.float32)
+    at = columns + flow[..., 0], rows + flow[..., 1]
+    old = cv2.remap(before.ab, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    there = cv2.remap(before.grey, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    off = cv2.blur(cv2.absdiff(new.grey, there).astype(np.float32), (LOOK, LOOK))
+    passed = max(new.seconds - before.seconds, LEAST_SECONDS)
+    keep = np.float32(np.exp(-passed / MEMORY_SECONDS)) * np.exp(-((off / SAME) ** 2))[..., None]
+    return Colours(new.grey, np.asarray(new.ab + keep * (old - new.ab), np.float32), new.seconds)
+
+
+def coloured(grey: Picture, ab: Picture) -> Picture:
+    """float32 RGB [H, W, 3], 0..1: brightness [H, W], 0..1, in colours [h, w, 2] of any size."""
+    picture = np.repeat(grey[..., None], 3, axis=-1)
+    lab = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2Lab), np.float32)
+    size = grey.shape[1], grey.shape[0]
+    lab[..., 1:] = cv2.resize(np.clip(ab, -MOST, MOST), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), np.float32)
