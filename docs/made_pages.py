@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         card = (ROOT / CARD).read_text("utf-8")
         card = re.sub(r"^(#+ )", r"#\1", card, flags=re.MULTILINE)
         card = re.sub(r"^  (?=\S)", "    ", card, flags=re.MULTILINE)  # lists nest by four here
+        card = re.sub(r"(\n {4}[^\n]*)\n- ", r"\1\n\n- ", card)
         markdown = markdown.replace("<!-- the card of mini -->", card)
     for path, target in HERE.items():
         markdown = markdown.replace(f"]({path})", f"]({target})")
@@ -168,7 +169,7 @@ def api(module: str, name: str, thing: Any, level: int = 2) -> str:
 def signature(name: str, thing: Any) -> str:
     """`name(a: int, *, b: str = "x") -> int`, a parameter a line where it is long."""
     if is_dataclass(thing):
-        lines = [f"    {field.name}: {field.type}" for field in fields(thing)]
+        lines = [f"    {field.name}: {field.type}{default_of(field)}" for field in fields(thing)]
         return f"{name}(\n" + ",\n".join(lines) + ",\n)"
     found = inspect.signature(thing)
     text = f"{name}{found}".replace("'", "")
@@ -182,6 +183,13 @@ def signature(name: str, thing: Any) -> str:
         words.append(str(parameter).replace("'", ""))
     answer = str(found.return_annotation).replace("'", "")
     return f"{name}(\n" + "".join(f"    {word},\n" for word in words) + f") -> {answer}"
+
+
+def default_of(field: Field[Any]) -> str:
+    """` = 1.0`; of a field without a default nothing."""
+    if field.default_factory is not MISSING:
+        return f" = {field.default_factory()!r}"
+    return "" if field.default is MISSING else f" = {field.default!r}"
 
 
 def as_markdown(thing: Any) -> str:
