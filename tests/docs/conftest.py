@@ -47,6 +47,7 @@ def prepared(tmp_path_factory):
         "restored/a.mp4",
         "clean/a.mp4",
         "DATA/truth/a.mp4",
+        "DATA/other/bfr/a.mp4",
         "examples/old_clip.mp4",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +58,8 @@ def prepared(tmp_path_factory):
     shutil.copy(ROOT / "examples" / "make_example.py", folder / "examples")
     (folder / "short_example.py").write_text(SHORT_EXAMPLE)
     write_picture(folder / "photo.jpg", good[0])
-    for number in range(8):  # their names send at least one to each side of the split
-        write_picture(folder / "PICTURES" / f"{number}.png", good[number])
+    for number, name in enumerate(("0", "1", "2", "26")):  # the last is held out, by its hash
+        write_picture(folder / "PICTURES" / f"{name}.png", good[number])
     with tarfile.open(folder / "portraits.tar", "w") as tar:
         tar.add(folder / "PICTURES" / "0.png", "more.png")
     write_configurations(folder)
