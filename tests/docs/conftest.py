@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,11 +22,6 @@ from making import (
     write_film,
     write_picture,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +63,9 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def folder(prepared, tmp_path, monkeypatch):
     """A fresh copy of the prepared folder, and the current one; no models but the bundled."""
+    import torch
+
+    torch.set_num_threads(1)
     home = tmp_path / "home"
     shutil.copytree(prepared, home)
     monkeypatch.chdir(home)
