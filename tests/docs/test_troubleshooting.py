@@ -149,6 +149,7 @@ def said(words):
     return CliRunner().invoke(app, shlex.split(words)).output
 
 
+@pytest.mark.timeout(1800)  # on a busy machine
 def test_most_sentences_are_really_said(mishaps):
     (mishaps / "again").mkdir()
     said("restore film.mp4 -o again/new.mp4 -m classic")
