@@ -231,7 +231,7 @@ def report(rows, clean, model, frames):
             "# Quality of the bundled model",
             "",
             f"Written by `benchmarks/quality.py`; `mini` {model['version']}, the first {frames} "
-            f"frames of clean films, spoilt by `facerestore degrade --severity {SEVERITY}` with "
+            f"frames of clean films, spoilt by `degrade --severity {SEVERITY}` with "
             "fixed seeds, restored, and compared with the clean film inside the face. `given` is "
             "the spoilt film. Temporal error and the other measures are those of "
             "[evaluation.md](evaluation.md); detail is the mean absolute Laplacian relative to the "

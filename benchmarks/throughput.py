@@ -14,10 +14,10 @@ import json
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import facerestore.restore
 from facerestore.attempt import DONE, attempt
 from facerestore.console import choose_reporter
 from facerestore.films import Job
@@ -63,12 +63,13 @@ def main() -> int:
         return box.attempt(job, quiet)
 
     timed(films[:1], here), timed(films[:1], apart)  # loads and warms up
-    usual = facerestore.restore.SEGMENT_FRAMES
+    job_module = import_module("facerestore.restore")
+    usual = job_module.SEGMENT_FRAMES
     rounds = []
     for _ in range(wish.rounds):
-        facerestore.restore.SEGMENT_FRAMES = sys.maxsize
+        job_module.SEGMENT_FRAMES = sys.maxsize
         whole = timed(films, here)
-        facerestore.restore.SEGMENT_FRAMES = usual
+        job_module.SEGMENT_FRAMES = usual
         rounds.append((whole, timed(films, here), timed(films, apart)))
     box.close()
     whole, segments, sandbox = (min(column) for column in zip(*rounds, strict=True))
