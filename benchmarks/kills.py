@@ -43,7 +43,7 @@ def command(profile: str, root: Path, out: Path) -> list[str]:
 
 def cut_films(clips: list[Path], root: Path, count: int, seconds: float, long: float) -> None:
     """So many parts of clips, copied stream by stream, in a folder per profile."""
-    longest = sorted(clips, key=_length, reverse=True)
+    longest = sorted(clips, key=length, reverse=True)
     for number in range(count):
         is_long = number % LONG_ONES == 0
         clip = longest[number // LONG_ONES % len(clips)] if is_long else clips[number % len(clips)]
@@ -51,7 +51,8 @@ def cut_films(clips: list[Path], root: Path, count: int, seconds: float, long: f
         cut(clip, target, long if is_long else seconds)
 
 
-def _length(clip: Path) -> float:
+def length(clip: Path) -> float:
+    """As its header says, in microseconds."""
     with av.open(str(clip)) as film:
         return film.duration or 0
 

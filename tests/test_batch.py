@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from cheap import cheap, cheap_tools, film_of
 from facerestore.attempt import attempt
-from facerestore.batch import report_path, run_batch
+from facerestore.batch import report_path, run_batch, write_report
 from facerestore.console import choose_reporter
 from facerestore.films import find_jobs, share
 from facerestore.options import RestoreOptions
@@ -103,6 +104,22 @@ def test_two_processes_on_one_folder_restore_each_film_once(films, tmp_path):
         assert report["done"] + report["done_before"] + report["elsewhere"] == 4
     assert len(list(out.rglob("*.mkv"))) == 4
     assert not [path for path in out.rglob("*") if path.name.endswith(".facerestore")]
+
+
+def write_often(report):
+    for number in range(300):
+        write_report(report, {"number": number})
+
+
+def test_processes_that_write_one_report_at_once(tmp_path):
+    context = get_context("spawn")
+    writers = [context.Process(target=write_often, args=(tmp_path / "r.json",)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
 def test_a_film_whose_process_was_killed_is_taken_over(films, tmp_path):

@@ -139,6 +139,9 @@ def restore(
         batch = len(jobs) > 1 or jobs[0].name is not None
         apart = batch if sandbox is None else sandbox
         jobs = share(jobs, shard)
+        if not jobs:
+            reporter.note(f"--shard {shard}: there are not so many films; nothing to do")
+            return 0
         if dry_run and ray is not None:
             raise UsageError("--dry-run looks at films on this machine; leave --ray out")
         if dry_run:
