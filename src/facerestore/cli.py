@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -230,6 +231,8 @@ def options(
 def main() -> Any:
     """Entry point of the `facerestore` command."""
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints its settings otherwise
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be in any encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
     closed = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
     if closed is not None and signal.getsignal(closed) is signal.SIG_DFL:  # not under nohup
