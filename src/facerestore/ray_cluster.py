@@ -40,7 +40,11 @@ class Workers:
     def __init__(self, address: str, kind: type[Node], *arguments: Any, memory_gib: float) -> None:
         ray, options = _connected(address), arguments[0]
         self.count, needs = places(_alive(ray), device=options.device, memory_gib=memory_gib)
-        self.needs = dict(zip(("GPU", "CPU", "memory"), needs.values(), strict=True))
+        self.needs: dict[str, float] = {
+            "GPU": needs["num_gpus"],
+            "CPU": needs["num_cpus"],
+            "memory": needs["memory"],
+        }
         actor: Any = ray.remote(kind)
         actor = actor.options(
             **needs, max_restarts=-1, max_concurrency=2, scheduling_strategy="SPREAD"
