@@ -93,6 +93,7 @@ def test_a_report_that_cannot_be_written_costs_the_report_only(tmp_path, disk, c
     with pytest.raises(ResourceError, match=r"report.json: the disk is full"):
         run_batch(jobs, one, lines, report=folder / "report.json")
     assert '"event": "summary", "count": 2, "done": 2' in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["other"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

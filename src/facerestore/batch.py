@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from dataclasses import dataclass
@@ -97,8 +98,12 @@ def write_report(report: Path, content: dict[str, Any]) -> None:
     part = report.with_name(f".{report.name}.{os.getpid()}")
     with explained(report, None):
         report.parent.mkdir(parents=True, exist_ok=True)
-        write_json(part, content)
-        os.replace(part, report)
+        try:
+            write_json(part, content)
+            os.replace(part, report)
+        finally:
+            for left in report.parent.glob(f"{glob.escape(part.name)}*"):
+                left.unlink()
 
 
 def _run(
