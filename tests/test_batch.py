@@ -177,6 +177,16 @@ def test_hostile_films_cost_themselves_only(tmp_path, sandbox):
         assert not (out / name).with_suffix(".mkv").exists()
 
 
+def test_a_process_that_dies_between_two_films_costs_neither(tmp_path, sandbox):
+    box, quiet = sandbox(), choose_reporter(as_json=False, quiet=True)
+    film_of(tmp_path / "in" / "a.mp4"), film_of(tmp_path / "in" / "b.mp4")
+    one, two = find_jobs([tmp_path / "in"], tmp_path / "out")
+    assert box.attempt(one, quiet).status == "done"
+    box.process.kill()
+    box.process.join()
+    assert box.attempt(two, quiet).status == "done"
+
+
 def test_a_sandbox_says_and_does_the_same(tmp_path, sandbox):
     film = film_of(tmp_path / "a.mp4")
     (job,) = find_jobs([film], tmp_path / "one.mkv")
