@@ -35,10 +35,10 @@ CHUNK_FRAMES = 128  # of `mini`
 LONG_ONES = 8  # every so many films one is long
 
 
-def command(profile: str, root: Path, out: Path) -> list[str]:
+def command(profile: str, root: Path, out: Path, model: str = "mini") -> list[str]:
     """The command a user would type."""
     base = [sys.executable, "-m", "facerestore", "restore", str(root), "-o", str(out)]
-    return [*base, "--profile", profile, "-m", "mini", "--json"]
+    return [*base, "--profile", profile, "-m", model, "--json"]
 
 
 def cut_films(clips: list[Path], root: Path, count: int, seconds: float, long: float) -> None:

@@ -1,9 +1,10 @@
 """Restore films on a Ray cluster of two nodes, kill workers half way, compare with one process.
 
     python benchmarks/kills.py FOLDER_OF_CLIPS --keep KEPT
-    python benchmarks/ray_cluster.py FOLDER_OF_CLIPS KEPT [--long 12]
+    python benchmarks/ray_cluster.py FOLDER_OF_CLIPS KEPT [--long 12] [--model mini]
 
-The films and what one process made of them are those that `kills.py` has left in KEPT. Both nodes
+The films and what one process made of them are those that `kills.py` has left in KEPT (in `in` and
+`calm`; what is not there of the latter is made, which another model than `mini` needs). Both nodes
 are on this machine, with a core each. In each batch a worker is killed with -9 when half of the
 films are there; a long film (`--long` seconds of the longest clip) goes there by clips, and a
 worker is killed when half of its frames are. Results are compared as in `kills.py`. Prints a line
@@ -56,7 +57,7 @@ def run(start: list[str], log: Path, kind: str, half_way: Callable[[], bool]) ->
     return {"exit_code": process.returncode, "workers_killed": killed, "seconds": seconds}
 
 
-def batch(profile: str, kept: Path, address: str) -> dict[str, Any]:
+def batch(profile: str, kept: Path, address: str, model: str) -> dict[str, Any]:
     """The films of a profile, as a batch."""
     source, out, calm = (kept / name / profile for name in ("in", "ray", "calm"))
     count = sum(1 for _ in source.iterdir())
@@ -64,22 +65,25 @@ def batch(profile: str, kept: Path, address: str) -> dict[str, Any]:
     def half_way() -> bool:
         return sum(1 for _ in out.rglob("*.m[kpo][v4]")) >= count // 2
 
-    start = [*command(profile, source, out), "--ray", address]
+    if not calm.exists():
+        subprocess.run(command(profile, source, calm, model), stdout=subprocess.DEVNULL)
+    start = [*command(profile, source, out, model), "--ray", address]
     out.mkdir(parents=True)
     facts = run(start, kept / f"ray-{profile}.log", "FilmWorker", half_way)
     return {"films": count, **facts, "differing": all_differences(calm, out)}
 
 
-def long_film(film: Path, kept: Path, address: str) -> dict[str, Any]:
+def long_film(film: Path, kept: Path, address: str, model: str) -> dict[str, Any]:
     """A film of its own, by clips."""
     alone, there, log = kept / "long-alone.mkv", kept / "long-ray.mkv", kept / "ray-long.log"
-    subprocess.run(command("archive", film, alone), stdout=subprocess.DEVNULL, check=True)
+    alone_too = command("archive", film, alone, model)
+    subprocess.run(alone_too, stdout=subprocess.DEVNULL, check=True)
 
     def half_way() -> bool:
         steps = [e for e in events(log) if e.get("stage") == "restoring"] if log.exists() else []
         return bool(steps) and steps[-1]["frame"] >= steps[-1]["frames"] / 2
 
-    start = [*command("archive", film, there), "--ray", address]
+    start = [*command("archive", film, there, model), "--ray", address]
     facts = run(start, log, "ClipWorker", half_way)
     return {"frames": record_of(alone)["frames"], **facts, "differing": difference(alone, there)}
 
@@ -96,6 +100,7 @@ def main() -> int:
     parser.add_argument("clips", type=Path)
     parser.add_argument("kept", type=Path)
     parser.add_argument("--long", type=float, default=12.0)
+    parser.add_argument("--model", default="mini")
     wish = parser.parse_args()
     film = wish.kept / "long.mp4"
     cut(max(sorted(wish.clips.glob("*.mp4")), key=length), film, wish.long)
@@ -103,9 +108,9 @@ def main() -> int:
     for _ in range(2):
         cluster.add_node(num_cpus=1, memory=8 * 2**30, object_store_memory=200 * 2**20)
     try:
-        fine = _told("one long film", long_film(film, wish.kept, cluster.address))
+        fine = _told("one long film", long_film(film, wish.kept, cluster.address, wish.model))
         for profile in sorted(path.name for path in (wish.kept / "in").iterdir()):
-            fine &= _told(profile, batch(profile, wish.kept, cluster.address))
+            fine &= _told(profile, batch(profile, wish.kept, cluster.address, wish.model))
     finally:
         cluster.shutdown()
     return int(not fine)
