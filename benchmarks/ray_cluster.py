@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOK_SECONDS = 0.2
+AGENTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+
+
+def agent_ports() -> dict[str, int]:
+    """Free ports for a node's helpers: on a busy machine they are not ready when Ray asks them."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in AGENTS]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: s.getsockname()[1] for name, s in zip(AGENTS, sockets, strict=True)}
 
 
 def kill_worker(kind: str) -> bool:
@@ -106,7 +123,8 @@ def main() -> int:
     cut(max(sorted(wish.clips.glob("*.mp4")), key=length), film, wish.long)
     cluster = Cluster()
     for _ in range(2):
-        cluster.add_node(num_cpus=1, memory=8 * 2**30, object_store_memory=200 * 2**20)
+        room = {"memory": 8 * 2**30, "object_store_memory": 200 * 2**20}
+        cluster.add_node(num_cpus=1, **room, **agent_ports())
     try:
         fine = _told("one long film", long_film(film, wish.kept, cluster.address, wish.model))
         for profile in sorted(path.name for path in (wish.kept / "in").iterdir()):
