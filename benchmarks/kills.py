@@ -111,7 +111,7 @@ def difference(one: Path, two: Path) -> str:
 def all_differences(calm: Path, other: Path) -> dict[str, str]:
     """By output below `calm`, what differs in the one of the same name below `other`."""
     found = {}
-    for film in sorted(calm.rglob("*.m[kpo][v4]")):
+    for film in sorted(finished(calm)):
         name = film.relative_to(calm)
         what = difference(film, other / name) if (other / name).is_file() else "missing"
         if what:
@@ -119,9 +119,14 @@ def all_differences(calm: Path, other: Path) -> dict[str, str]:
     return found
 
 
+def finished(out: Path) -> Iterator[Path]:
+    """The outputs that have their names, not what lies in work folders."""
+    return (path for path in out.rglob("*.m[kpo][v4]") if path.parent.name[0] != ".")
+
+
 def stamps(out: Path) -> dict[str, int]:
     """When each finished output was written."""
-    return {str(path): path.stat().st_mtime_ns for path in out.rglob("*.m[kpo][v4]")}
+    return {str(path): path.stat().st_mtime_ns for path in finished(out)}
 
 
 def events(log: Path) -> list[dict[str, Any]]:
@@ -180,7 +185,7 @@ def killed_batch(
     out.mkdir(parents=True)
     while True:
         log = out.parent / f"{out.name}-{len(runs)}.log"
-        finished = stamps(out)
+        before = stamps(out)
         with log.open("w") as file:
             process = subprocess.Popen(start, stdout=file)
         try:
@@ -189,7 +194,7 @@ def killed_batch(
             kill(process, alone=kills % 2 == 0)
             kills += 1
         now = stamps(out)
-        again += [name for name, stamp in finished.items() if now.get(name) != stamp]
+        again += [name for name, stamp in before.items() if now.get(name) != stamp]
         runs.append(events(log))
         if process.returncode >= 0:
             return runs, kills, again
@@ -230,11 +235,11 @@ def main() -> int:
                 went_on = went_on_at(film, runs[place_in + 1 :])
                 twice.append(0 if went_on is None else max(0, reached - went_on))
         differing = all_differences(root / "calm", root / "killed")
-        films = sum(1 for _ in (root / "calm").rglob("*.m[kpo][v4]"))
+        films = list(finished(root / "calm"))
         left = [path.name for path in (root / "killed").rglob(".*")]
         facts = {
-            "films": films,
-            "frames": sum(record_of(p)["frames"] for p in (root / "calm").rglob("*.m[kpo][v4]")),
+            "films": len(films),
+            "frames": sum(record_of(path)["frames"] for path in films),
             "kills": kills,
             "differing": differing,
             "finished_films_made_again": again,
@@ -244,7 +249,7 @@ def main() -> int:
         }
         print(json.dumps(facts, indent=1))
     too_much = max(twice, default=0) > CHUNK_FRAMES
-    return int(bool(differing or left or again or too_much or films != wish.films))
+    return int(bool(differing or left or again or too_much or len(films) != wish.films))
 
 
 if __name__ == "__main__":

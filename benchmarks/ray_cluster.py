@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from ray.cluster_utils import Cluster
 
-from kills import all_differences, command, cut, difference, events, length, record_of
+from kills import all_differences, command, cut, difference, events, finished, length, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def batch(profile: str, kept: Path, address: str, model: str) -> dict[str, Any]:
     count = sum(1 for _ in source.iterdir())
 
     def half_way() -> bool:
-        return sum(1 for _ in out.rglob("*.m[kpo][v4]")) >= count // 2
+        return sum(1 for _ in finished(out)) >= count // 2
 
     if not calm.exists():
         subprocess.run(command(profile, source, calm, model), stdout=subprocess.DEVNULL)
