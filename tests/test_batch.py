@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from cheap import cheap, cheap_tools, film_of
 from facerestore.attempt import attempt
-from facerestore.batch import report_path, run_batch
+from facerestore.batch import report_path, run_batch, write_report
 from facerestore.console import choose_reporter
 from facerestore.films import find_jobs, share
 from facerestore.options import RestoreOptions
@@ -105,6 +106,22 @@ def test_two_processes_on_one_folder_restore_each_film_once(films, tmp_path):
     assert not [path for path in out.rglob("*") if path.name.endswith(".facerestore")]
 
 
+def write_often(report):
+    for number in range(300):
+        write_report(report, {"number": number})
+
+
+def test_processes_that_write_one_report_at_once(tmp_path):
+    context = get_context("spawn")
+    writers = [context.Process(target=write_often, args=(tmp_path / "r.json",)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
 def test_a_film_whose_process_was_killed_is_taken_over(films, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, str(CHEAP), str(films), str(out), "batch", "0.1"]
@@ -158,6 +175,16 @@ def test_hostile_films_cost_themselves_only(tmp_path, sandbox):
         assert told[name]["exit_code"] == exit_code
         assert words in told[name]["message"]
         assert not (out / name).with_suffix(".mkv").exists()
+
+
+def test_a_process_that_dies_between_two_films_costs_neither(tmp_path, sandbox):
+    box, quiet = sandbox(), choose_reporter(as_json=False, quiet=True)
+    film_of(tmp_path / "in" / "a.mp4"), film_of(tmp_path / "in" / "b.mp4")
+    one, two = find_jobs([tmp_path / "in"], tmp_path / "out")
+    assert box.attempt(one, quiet).status == "done"
+    box.process.kill()
+    box.process.join()
+    assert box.attempt(two, quiet).status == "done"
 
 
 def test_a_sandbox_says_and_does_the_same(tmp_path, sandbox):

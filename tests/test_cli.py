@@ -1,9 +1,11 @@
 """The command as a user meets it: exit codes, one sentence on stderr, no file left."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +114,16 @@ def test_one_bad_film_does_not_stop_the_others(example, tmp_path):
     assert done.returncode == 1
     assert "wrong.mp4" in done.stderr
     assert (out / "old_clip.mp4").is_file()
+
+
+def test_names_that_cannot_be_printed(tmp_path):
+    for name in (b"caf\xe9.mp4", b"z.mp4"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"no film")
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "COLUMNS": "400"}
+    done = run("restore", tmp_path, "-o", tmp_path / "out", env=strict)
+    assert done.returncode == 1
+    assert "caf\\udce9.mp4: is not a readable" in done.stdout
+    assert json.loads((tmp_path / "out" / "facerestore-report.json").read_text())["failed"] == 2
 
 
 def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):

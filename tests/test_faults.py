@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -66,6 +67,39 @@ def test_a_full_disk_keeps_the_work_until_there_is_room(tmp_path, disk, kilobyte
     run(film, folder / "o.mkv")
     assert len(pictures(folder / "o.mkv")) == 120
     assert sorted(os.listdir(folder)) == ["o.mkv", "o.mkv.facerestore.json"]
+
+
+def test_a_disk_without_room_for_the_holders_name(tmp_path, disk):
+    """It must not look as if another process were at the film."""
+    film, folder = film_of(tmp_path / "in.mp4"), disk("size=1000k")
+    with suppress(OSError), (folder / "other").open("wb", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+    with pytest.raises(ResourceError, match="disk is full"):
+        run(film, folder / "out.mkv")
+    (folder / "other").unlink()
+    run(film, folder / "out.mkv", profile="share")
+
+
+def test_a_report_that_cannot_be_written_costs_the_report_only(tmp_path, disk, capsys):
+    film_of(tmp_path / "in" / "a.mp4"), film_of(tmp_path / "in" / "b.mp4")
+    folder, tools = disk("size=4k"), cheap_tools()
+    (folder / "other").write_bytes(bytes(4096))
+    lines, jobs = choose_reporter(as_json=True, quiet=False), find_jobs([tmp_path / "in"], tmp_path)
+
+    def one(job):
+        return attempt(job, RestoreOptions(), lambda: tools, lines)
+
+    with pytest.raises(ResourceError, match=r"report.json: the disk is full"):
+        run_batch(jobs, one, lines, report=folder / "report.json")
+    assert '"event": "summary", "count": 2, "done": 2' in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["other"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(BadInputError, match="is a pipe or a device"):
+        open_video(tmp_path / "a.mp4")
 
 
 def test_a_disk_that_becomes_read_only(tmp_path, disk, monkeypatch):

@@ -2,6 +2,9 @@
 
 import io
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facerestore.errors import UsageError
+from facerestore.errors import BadInputError, UsageError
 from facerestore.films import Job, find_jobs, share
 
 
 def tree(root, *names):
+    root.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +82,56 @@ def test_a_list_is_mirrored_from_the_common_folder(tmp_path, monkeypatch):
     out = tmp_path / "o"
     expected = ["1/a", "2/ü b"]
     assert list(places(find_jobs([], out, str(tmp_path / "list.txt")), out).values()) == expected
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert list(places(find_jobs([], out, "-"), out).values()) == expected
+
+
+def test_a_list_of_odd_names(tmp_path, monkeypatch):
+    """As Windows writes it, a name twice, Latin-1, and what Unicode takes for the end of a line."""
+    monkeypatch.chdir(tmp_path)
+    names = [b"a.mp4", b"a.mp4", b"caf\xe9.mp4", "x\u2028y.mp4".encode(), b" z .mp4"]
+    Path("list").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(names))
+    sources = [os.fsencode(job.source) for job in find_jobs([], tmp_path / "o", "list")]
+    assert sorted(sources) == sorted(set(names))
+    Path("list").write_bytes(b"\x00\x00\x00\x20ftypisom\n")
+    with pytest.raises(BadInputError, match="is no text"):
+        find_jobs([], tmp_path / "o", "list")
+
+
+def test_a_film_that_is_named_twice_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tree(tmp_path, "in/a.mp4", "in/b.mp4"))
+    jobs = find_jobs([Path("in"), Path("in/a.mp4"), Path("in/../in/b.mp4")], Path("o"))
+    assert [job.name for job in jobs] == ["a", "b"]
+
+
+def test_closed_folders_are_counted(tmp_path):
+    root = tree(tmp_path / "in", "a.mp4", "closed/b.mp4")
+    (root / "closed").chmod(0)
+    code = f"""
+from pathlib import Path
+from facerestore.errors import BadInputError
+from facerestore.films import find_jobs
+from facerestore.video.reader import open_video
+jobs = find_jobs([Path({str(root)!r})], Path("o"))
+print([job.source.name for job in jobs])
+for bad in (lambda: open_video(jobs[1].source), lambda: open_video(root / "closed" / "b.mp4"),
+            lambda: find_jobs([root / "closed"], Path("o"))):
+    try:
+        root = jobs[0].source.parent
+        bad()
+    except BadInputError as error:
+        print(str(error).endswith("may not be read; check its permissions"))
+"""
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:  # whom no permission holds back
+        if not shutil.which("setpriv"):
+            pytest.skip("root needs setpriv to give up what makes it root")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    finally:
+        (root / "closed").chmod(0o755)
+    assert done.stdout.split("\n") == ["['a.mp4', 'closed']", "True", "True", "True", ""], done
 
 
 @pytest.mark.parametrize(
@@ -91,11 +143,12 @@ def test_a_list_is_mirrored_from_the_common_folder(tmp_path, monkeypatch):
         (["a.mp4"], "-", "stdout"),
         (["."], None, "-o"),
         (["."], "o", "no film"),
+        (["."], "../here", "where the films are"),
         ([], None, "no film"),
     ],
 )
 def test_what_cannot_be_meant(tmp_path, monkeypatch, inputs, out, words):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tree(tmp_path / "here"))
     with pytest.raises(UsageError, match=words):
         find_jobs([Path(name) for name in inputs], None if out is None else Path(out))
 

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cheap import cheap, cheap_tools, film_of
+from facerestore import ray_cluster
 from facerestore.attempt import attempt
 from facerestore.batch import run_batch
 from facerestore.console import choose_reporter
@@ -59,20 +60,28 @@ def test_without_ray_there_is_the_command_to_install_it(monkeypatch):
         restorer_on("auto", OPTIONS)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Address of a Ray cluster of two nodes with a core each, both on this machine.
+@pytest.fixture
+def make_cluster():
+    """Makes a Ray cluster with a node for each number of cores, all on this machine.
 
     A cluster starts a dozen processes and may take the tests' own process with it: ask for it.
     """
     if not os.environ.get("FACERESTORE_RAY_TESTS"):
         pytest.skip("starts a Ray cluster; set FACERESTORE_RAY_TESTS=1")
-    utils = pytest.importorskip("ray.cluster_utils", reason="needs facerestore[ray]")
-    made = utils.Cluster()
-    for _ in range(2):
-        made.add_node(num_cpus=1, memory=8 * 2**30, object_store_memory=100 * 2**20)
-    yield made.address
+    made = pytest.importorskip("ray.cluster_utils", reason="needs facerestore[ray]").Cluster()
+
+    def make(*cores):
+        room = {"memory": 8 * 2**30, "object_store_memory": 100 * 2**20}
+        return made, [made.add_node(num_cpus=count, **room) for count in cores]
+
+    yield make
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(make_cluster):
+    """Address of a cluster of two nodes with a core each."""
+    return make_cluster(1, 1)[0].address
 
 
 def slow(options):
@@ -174,3 +183,30 @@ def test_a_long_film_whose_worker_is_killed_comes_out_the_same(cluster, tmp_path
     assert there.faces == alone.faces
     assert there.cost == alone.cost
     assert there.warnings == alone.warnings
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_its_nodes_is_given_up(make_cluster, tmp_path, monkeypatch):
+    """The only node with room for workers goes in the middle of a film."""
+    monkeypatch.setattr(ray_cluster, "NODELESS_SECONDS", 4.0)
+    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    made, (_, node) = make_cluster(0, 1)
+    film_of(tmp_path / "in" / "a.mp4", frames=150)
+    film_of(tmp_path / "in" / "b.mp4", frames=150)
+
+    class Taker:
+        gone = False
+
+        def step(self, step):
+            if not self.gone:
+                self.gone = True
+                made.remove_node(node, allow_graceful=False)
+
+        def note(self, text):
+            pass
+
+    jobs = find_jobs([tmp_path / "in"], tmp_path / "out")
+    with films_on(made.address, jobs, OPTIONS, Taker(), load=slow) as wait:
+        outcomes = [wait(job) for job in jobs]
+    assert [outcome.code for outcome in outcomes] == [5, 5]
+    assert all("no node of the Ray cluster was there" in out.message for out in outcomes)

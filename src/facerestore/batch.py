@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import facerestore
 from facerestore.attempt import BEFORE, BROKEN, DONE, ELSEWHERE, FAILED, Outcome
 from facerestore.errors import ModelError
+from facerestore.video.output import explained
 from facerestore.video.segments import write_json
 
 if TYPE_CHECKING:
@@ -78,17 +81,29 @@ def run_batch(
             _run(later, attempt, reporter, entries, done=len(jobs) - len(later), of=len(jobs))
     finally:
         summary = _summary(list(entries.values()), len(jobs))
-        if report is not None and entries:
-            films = [entry.as_dict() for entry in entries.values()]
-            report.parent.mkdir(parents=True, exist_ok=True)
-            write_json(report, {**_about(), **summary, "films": films})
         if len(jobs) > 1:
             reporter.close()
             reporter.sum_up(summary | _failures(list(entries.values())))
+        if report is not None and entries:
+            films = [entry.as_dict() for entry in entries.values()]
+            write_report(report, {**_about(), **summary, "films": films})
     codes = [entry.outcome.code for entry in entries.values() if entry.outcome.status == BROKEN]
     if ModelError.exit_code in codes:
         return ModelError.exit_code
     return FAILED if codes else 0
+
+
+def write_report(report: Path, content: dict[str, Any]) -> None:
+    """Write a report by atomic rename; several processes may write the same one at once."""
+    part = report.with_name(f".{report.name}.{os.getpid()}")
+    with explained(report, None):
+        report.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_json(part, content)
+            os.replace(part, report)
+        finally:
+            for left in report.parent.glob(f"{glob.escape(part.name)}*"):
+                left.unlink()
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -142,6 +143,9 @@ def restore(
         batch = len(jobs) > 1 or jobs[0].name is not None
         apart = batch if sandbox is None else sandbox
         jobs = share(jobs, shard)
+        if not jobs:
+            reporter.note(f"--shard {shard}: there are not so many films; nothing to do")
+            return 0
         if dry_run and ray is not None:
             raise UsageError("--dry-run looks at films on this machine; leave --ray out")
         if dry_run:
@@ -230,6 +234,8 @@ def options(
 def main() -> Any:
     """Entry point of the `facerestore` command."""
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder prints its settings otherwise
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be in any encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
     closed = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
     if closed is not None and signal.getsignal(closed) is signal.SIG_DFL:  # not under nohup

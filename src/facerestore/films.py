@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import sys
@@ -48,24 +49,37 @@ def find_jobs(inputs: list[Path], out: Path | None, listed: str | None = None) -
     if str(out) == "-":
         raise UsageError("-: films are not written to stdout; name a file or a folder")
     named = [path for name in inputs for path in _expanded(name)]
-    if listed is None and len(named) == 1 and not named[0].is_dir():
+    if listed is None and len(named) == 1 and not os.path.isdir(named[0]):
         return [Job(named[0], out)]
-    folders = [path for path in named if path.is_dir()]
+    folders = [path for path in named if os.path.isdir(path)]
     if out is None and folders:
         raise UsageError(f"{folders[0]}: is a folder; name one for the results with -o")
     if out is not None and (out.is_file() or (out.suffix.lower() in SUFFIXES and not out.is_dir())):
         raise UsageError(f"{out}: is one file, but there are several films; name a folder")
     found = [(path, Path(path.name)) for path in named if path not in folders]
     for folder in folders:
+        _check_folder(folder, out)
         below = Path() if len(folders) == 1 else Path(folder.resolve().name)
         found += ((path, below / path.relative_to(folder)) for path in films_below(folder, out))
     if listed is not None:
         found += _mirrored(_lines(listed))
+    found = list({(os.path.abspath(path), place): (path, place) for path, place in found}.values())
     if not found:
         raise UsageError(f"{', '.join(map(str, inputs)) or listed}: no film found")
     if out is None:
         return [Job(source) for source, _ in found]
     return _named(found, out)
+
+
+def _check_folder(folder: Path, out: Path | None) -> None:
+    """Raise BadInputError for a folder that is closed, UsageError where the results would go there.
+
+    The next run would take them for films.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise BadInputError(f"{folder}: may not be read; check its permissions")
+    if out is not None and os.path.realpath(out) == os.path.realpath(folder):
+        raise UsageError(f"{out}: is where the films are; name another folder for the results")
 
 
 def _named(found: list[tuple[Path, Path]], out: Path) -> list[Job]:
@@ -96,16 +110,21 @@ def _folded(path: Path) -> str:
 def films_below(folder: Path, out: Path | None) -> Iterator[Path]:
     """The films in a folder and those below; hidden ones, links to folders and `out` are left out.
 
-    Links to folders can run in circles.
+    Links to folders can run in circles. Folders that may not be read are given as if they were
+    films: they fail, and so are counted.
     """
     left_out = None if out is None else out.resolve()
-    for root, below, files in os.walk(folder):
+    closed: list[Path] = []
+    for root, below, files in os.walk(
+        folder, onerror=lambda error: closed.append(Path(error.filename))
+    ):
         below[:] = sorted(name for name in below if name[0] != ".")
         if left_out is not None:
             below[:] = [name for name in below if Path(root, name).resolve() != left_out]
         for name in sorted(files):
             if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield Path(root, name)
+    yield from closed
 
 
 def _expanded(path: Path) -> list[Path]:
@@ -120,11 +139,16 @@ def _expanded(path: Path) -> list[Path]:
 
 
 def _lines(listed: str) -> list[Path]:
+    """Paths by lines; they are bytes, as names of files are, not always UTF-8."""
     try:
-        text = sys.stdin.read() if listed == "-" else Path(listed).read_text("utf-8")
+        content = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
+        text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{listed}: cannot be read as a list of films ({error})") from None
-    return [Path(line) for line in text.splitlines() if line.strip()]
+    if "\0" in text:
+        raise BadInputError(f"{listed}: is no text; write the path of a film on each line")
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return [Path(line) for line in lines if line.strip()]
 
 
 def _mirrored(paths: Iterable[Path]) -> list[tuple[Path, Path]]:

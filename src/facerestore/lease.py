@@ -87,6 +87,9 @@ def _take(folder: Path) -> int:
             raise BusyError(f"{folder}: another process was faster; wait for it") from None
         except FileNotFoundError:  # its holder has just finished and removed it
             continue
+        except OSError:  # no room for the holder's name; without one it would be waited for
+            _path(folder, newest + 1).unlink(missing_ok=True)
+            raise
         for path in folder.glob("lease.*"):
             if _number(path) <= newest:
                 path.unlink(missing_ok=True)

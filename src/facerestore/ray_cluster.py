@@ -10,7 +10,9 @@ import logging
 import os
 import signal
 import socket
-from queue import LifoQueue
+import time
+from contextlib import suppress
+from queue import Empty, LifoQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from facerestore.ray_workers import Node
 
 CONNECT_SECONDS = 10.0
+NODELESS_SECONDS = 300.0  # that no node is able to hold a worker, until it is given up
+LOOK_SECONDS = 5.0  # between two looks at the nodes
 TRIES = 3  # workers lost at one thing until it is given up: it may be what kills them
 
 
@@ -35,8 +39,12 @@ class Workers:
 
     def __init__(self, address: str, kind: type[Node], *arguments: Any, memory_gib: float) -> None:
         ray, options = _connected(address), arguments[0]
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.count, needs = places(nodes, device=options.device, memory_gib=memory_gib)
+        self.count, needs = places(_alive(ray), device=options.device, memory_gib=memory_gib)
+        self.needs: dict[str, float] = {
+            "GPU": needs["num_gpus"],
+            "CPU": needs["num_cpus"],
+            "memory": needs["memory"],
+        }
         actor: Any = ray.remote(kind)
         actor = actor.options(
             **needs, max_restarts=-1, max_concurrency=2, scheduling_strategy="SPREAD"
@@ -56,7 +64,7 @@ class Workers:
         from ray.exceptions import RayError, RayTaskError
 
         for lost in range(TRIES):
-            worker = self.free.get()
+            worker = self._next()
             if isinstance(worker, Exception):
                 self.free.put(worker)
                 raise worker
@@ -73,6 +81,22 @@ class Workers:
         raise ResourceError(
             f"{TRIES} Ray workers were lost at it; is there enough memory on their nodes?"
         )
+
+    def _next(self) -> Any:
+        """A free worker, or the reason why to stop; waits as long as there is a node for one."""
+        import ray
+
+        end = time.monotonic() + NODELESS_SECONDS
+        while True:
+            with suppress(Empty):
+                return self.free.get(timeout=LOOK_SECONDS)
+            if any(_holds(node, self.needs) for node in _alive(ray)):
+                end = time.monotonic() + NODELESS_SECONDS
+            if time.monotonic() > end:
+                return ResourceError(
+                    f"for {NODELESS_SECONDS:.0f} s no node of the Ray cluster was there that could "
+                    "hold a worker; start nodes and run the command again"
+                )
 
     def _expect(self, worker: Any) -> None:
         """Let a worker join once Ray has found a place for it and started it."""
@@ -110,6 +134,15 @@ class Workers:
         for worker in self.all:
             ray.kill(worker)
         ray.shutdown()
+
+
+def _alive(ray: Any) -> list[dict[str, float]]:
+    """The resources of the nodes that are there now."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _holds(node: dict[str, float], needs: dict[str, float]) -> bool:
+    return all(node.get(name, 0) >= least for name, least in needs.items())
 
 
 def places(

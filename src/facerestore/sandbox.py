@@ -75,6 +75,8 @@ class Sandbox:
 
     def attempt(self, job: Job, listener: Listener) -> Outcome:
         """Restore a film there; when interrupted, tell it to keep what is finished."""
+        if self.process is not None and not self.process.is_alive():
+            self._kill()  # it died between two films, so it was not this one
         if self.process is None:
             self._start()
         try:

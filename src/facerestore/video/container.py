@@ -27,8 +27,11 @@ MAX_STREAMS = 500  # subtitled films carry dozens of fonts; each stream costs me
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """The container of a file, closed at the end; raises BadInputError if it is not readable."""
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder; name a video file")
+    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
+        raise BadInputError(f"{path}: may not be read; check its permissions")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, for ever
+        kind = "is a folder" if path.is_dir() else "is a pipe or a device"
+        raise BadInputError(f"{path}: {kind}; name a video file")
     try:
         name = os.path.abspath(path)  # or FFmpeg would take "pipe:0.mp4" for a protocol
         container = av.open(name, "r", metadata_errors="replace")  # old films: Latin-1
