@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import facerestore
@@ -53,11 +54,16 @@ NO_PICTURE = (
 
 @dataclass(frozen=True)
 class Desk:
-    """What the requests work with: the served folder, the hidden one, and the helpers."""
+    """What the requests work with.
+
+    root, scratch: the served folder, and the hidden one in it
+    looker: answers soon;  cutter: makes copies to play, which takes longer
+    """
 
     root: Path
     scratch: Path
     looker: Helper
+    cutter: Helper
     queue: Queue
 
     def sentence(self, text: str) -> str:
@@ -81,11 +87,14 @@ def make_app(desk: Desk, door: Door) -> Guard:
         elif isinstance(error, ResourceError):
             status = 507
         text = desk.sentence(str(error))
+        if isinstance(error, HTTPException):
+            status, text = error.status_code, f"there is nothing here ({error.detail})"
         if isinstance(error, RequestValidationError):
             text = f"not understood: {error.errors()[0]['msg']}"
         return JSONResponse({"message": text}, status)
 
     app.add_exception_handler(FaceRestoreError, explain)
+    app.add_exception_handler(HTTPException, explain)
     app.add_exception_handler(RequestValidationError, explain)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
     return Guard(app, door)
@@ -190,9 +199,7 @@ async def receive(request: Request, name: str) -> dict[str, str]:
             if part.stat().st_size != length:
                 raise BadInputError(f"{clean}: did not arrive whole; send it again")
             try:
-                await run_in_threadpool(
-                    desk.looker.ask, looks.facts_of, part, seconds=LOOK_SECONDS
-                )
+                await run_in_threadpool(desk.looker.ask, looks.facts_of, part, seconds=LOOK_SECONDS)
             except BadInputError as error:
                 raise BadInputError(str(error).replace(str(part), clean)) from None
     return {"name": target.name}
@@ -222,7 +229,7 @@ def still(request: Request, film: str, at: float = 0.0, side: int = 960) -> Resp
 
 @router.get("/api/clip")
 def clip(request: Request, film: str, number: int) -> Response:
-    """Ten seconds of a film that browsers cannot play, as one that they can."""
+    """Some seconds of a film that browsers cannot play, as one that they can."""
     desk = desk_of(request)
     path = folder.film_inside(desk.root, film)
     there = path.stat()
@@ -230,7 +237,7 @@ def clip(request: Request, film: str, number: int) -> Response:
     copies.mkdir(exist_ok=True)
     copy = copies / f"{there.st_dev}-{there.st_ino}-{there.st_mtime_ns}-{max(number, 0)}.mp4"
     if not copy.exists():
-        desk.looker.ask(looks.clip, path, copy, max(number, 0), seconds=COPY_SECONDS)
+        desk.cutter.ask(looks.clip, path, copy, max(number, 0), seconds=COPY_SECONDS)
         keep_newest(copies, CLIPS_KEPT)
     return FileResponse(copy, media_type="video/mp4")
 

@@ -46,9 +46,7 @@ class Helper:
                 answer, error = self.pipe.recv()
             except (EOFError, OSError):
                 self._kill()
-                raise BadInputError(
-                    f"{what}: cannot be decoded; is the file damaged?"
-                ) from None
+                raise BadInputError(f"{what}: cannot be decoded; is the file damaged?") from None
         if error is not None:
             raise error
         return answer

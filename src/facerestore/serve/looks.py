@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # FFmpeg formats that are lists of other files, which may lie anywhere
 LISTS = frozenset(("concat", "concatf", "dash", "hls", "imf", "sdp", "webm_dash_manifest"))
-CLIP_SECONDS = 10.0  # of a copy for browsers that cannot play a film: made in a second or two
+CLIP_SECONDS = 5.0  # of a copy for browsers that cannot play a film: made in a second or two
 CLIP_SIDE = 960  # px
 PAIR_SIDE = 1920  # px: a preview is looked at closely
 STILL_QUALITY = 85  # of JPEG
@@ -64,7 +64,7 @@ def still(path: Path, seconds: float, side: int) -> bytes:
 
 
 def clip(path: Path, copy: Path, number: int) -> None:
-    """Write the `number`-th ten seconds of a film as a copy that browsers play."""
+    """Write the `number`-th `CLIP_SECONDS` of a film as a copy that browsers play."""
     begin = number * CLIP_SECONDS
     part = copy.with_suffix(".part.mp4")
     try:

@@ -52,26 +52,28 @@ def serve(
     from facerestore.serve.scratch import scratch_in
 
     door = Door(secrets.token_urlsafe(KEY_BYTES), host)
-    with listening(host, port) as listener, scratch_in(root) as scratch:
-        with (
-            closing(Helper()) as looker,
-            closing(Helper()) as copier,
-            closing(Queue(copier, load=load or load_tools)) as queue,
-        ):
-            app = make_app(Desk(root, scratch, looker, queue), door)
-            config = uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=ENDING_SECONDS,
-            )
-            opened(address_of(door, listener))
-            with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when it has ended
-                uvicorn.Server(config).run(sockets=[listener])
+    with (
+        listening(host, port) as listener,
+        scratch_in(root) as scratch,
+        closing(Helper()) as looker,
+        closing(Helper()) as cutter,
+        closing(Helper()) as copier,
+        closing(Queue(copier, load=load or load_tools)) as queue,
+    ):
+        app = make_app(Desk(root, scratch, looker, cutter, queue), door)
+        config = uvicorn.Config(
+            app,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=ENDING_SECONDS,
+        )
+        opened(address_of(door, listener))
+        with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when it has ended
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def address_of(door: Door, listener: socket.socket) -> str:

@@ -20,12 +20,9 @@ async function ask(url, how = {}) {
 const send = (url, content) => ask(url, { method: "POST", body: JSON.stringify(content), headers: { "Content-Type": "application/json" } });
 
 function say(text) { at("said").textContent = text; }
-let alarmTimer = 0;
 function alarm(error) {
   at("alarm").textContent = error.message || String(error);
   at("alarm").hidden = false;
-  clearTimeout(alarmTimer);
-  alarmTimer = setTimeout(calm, 12000);
 }
 function calm() { at("alarm").hidden = true; }
 /** Run what somebody asked for; what goes wrong is said. */
@@ -68,8 +65,7 @@ function filmRow(one) {
 
 async function choose(one) {
   say(`Opening ${one.name} …`);
-  const facts = await ask(`api/facts?${query({ film: one.name })}`);
-  say("");
+  const facts = await ask(`api/facts?${query({ film: one.name })}`).finally(() => say(""));
   showFilm(one.name, one.changed, facts);
   newMask(facts);
   at("wishes").disabled = false;
@@ -252,6 +248,7 @@ function showResult(title, note, url, report) {
   at("result").hidden = false;
   at("result-title").textContent = title;
   at("result-note").textContent = note;
+  at(report ? "main" : "look").append(at("result"));  // a report is as wide as the page
   const frame = at("frame");
   frame.classList.toggle("report", report);
   frame.title = title;

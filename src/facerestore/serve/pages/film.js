@@ -1,8 +1,8 @@
 "use strict";
 // The chosen film and its cursor. What browsers play is shown as it is; of anything else the server
-// gives stills for the cursor, and copies of ten seconds to play.
+// gives stills for the cursor, and copies of some seconds to play.
 const film = { name: "", version: "", facts: null, at: 0, playing: false, clip: -1, asking: false, asked: null };
-const CLIP = { seconds: 10 };
+const CLIP = { seconds: 5 };
 
 const video = at("video"), still = at("still");
 const query = (fields) => new URLSearchParams(fields).toString();
@@ -99,11 +99,11 @@ async function playFilm() {
   }
 }
 
-/** Ten seconds of a film that browsers cannot play; the next ten are made while these are shown. */
+/** Some seconds of a film that browsers cannot play; the next are made while these are shown. */
 async function loadClip(number, from) {
   const url = (n) => `api/clip?${query({ film: film.name, number: n })}`;
   if (film.clip !== number) {
-    at("clock").textContent = "getting ten seconds …";
+    at("clock").textContent = "making a copy to play …";
     film.clip = number;
     const ready = new Promise((resolve) => video.addEventListener("loadeddata", resolve, { once: true }));
     video.src = url(number);
