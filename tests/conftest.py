@@ -1,4 +1,4 @@
-"""What the tests share: the shipped example, films made of it, data outside the project, a browser."""
+"""What the tests share: the shipped example, films made of it, outside data, a browser."""
 
 from __future__ import annotations
 

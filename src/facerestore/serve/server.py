@@ -71,8 +71,8 @@ def serve(
             ws="none",
             timeout_graceful_shutdown=ENDING_SECONDS,
         )
-        opened(address_of(door, listener))
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when it has ended
+            opened(address_of(door, listener))
             uvicorn.Server(config).run(sockets=[listener])
 
 
