@@ -37,6 +37,7 @@ PAGES = {
     "app.js": "text/javascript",
     "film.js": "text/javascript",
     "mask.js": "text/javascript",
+    "queue.js": "text/javascript",
     "page.css": "text/css",
     "base.js": "text/javascript",
     "player.js": "text/javascript",

@@ -71,7 +71,7 @@ class Door:
         hosts = [value.decode("latin-1") for value in fields.get(b"host", [])]
         if len(hosts) != 1 or not self.knows(hosts[0]):
             return 421, "this server goes by another name; open the address that it printed"
-        key = scope["path"].split("/")[1]
+        key = scope["path"].removeprefix("/").partition("/")[0]
         if not secrets.compare_digest(key.encode(), self.key.encode()):
             return 404, "open the address that facerestore serve printed; each start has a new one"
         if scope["method"] in READING:
