@@ -154,6 +154,9 @@ class Sandbox:
         process = self.process
         if process is not None:
             process.terminate()
+            last = threading.Timer(ENDING_SECONDS, process.kill)  # it may hang in a decoder
+            last.daemon = True
+            last.start()
 
     def close(self) -> None:
         """End the process; a film at work there is interrupted and what is finished is kept."""

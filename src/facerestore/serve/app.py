@@ -87,15 +87,20 @@ def make_app(desk: Desk, door: Door) -> Guard:
             status = 404
         elif isinstance(error, ResourceError):
             status = 507
+        elif not isinstance(error, (FaceRestoreError, RequestValidationError)):
+            status = 500
         text = desk.sentence(str(error))
         if isinstance(error, HTTPException):
             status, text = error.status_code, f"there is nothing here ({error.detail})"
         if isinstance(error, RequestValidationError):
             text = f"not understood: {error.errors()[0]['msg']}"
+        elif status == 500:
+            text = f"unexpected failure ({error!r})"
         return JSONResponse({"message": text}, status)
 
     app.add_exception_handler(FaceRestoreError, explain)
     app.add_exception_handler(HTTPException, explain)
+    app.add_exception_handler(Exception, explain)
     app.add_exception_handler(RequestValidationError, explain)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
     return Guard(app, door)

@@ -63,7 +63,7 @@ def serve(
         app = make_app(Desk(root, scratch, looker, cutter, queue), door)
         config = uvicorn.Config(
             app,
-            log_level="error",
+            log_level="critical",  # it complains of answers that a Ctrl-C breaks off
             access_log=False,
             server_header=False,
             proxy_headers=False,

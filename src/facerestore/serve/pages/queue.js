@@ -78,7 +78,7 @@ function drawTicket(row, ticket) {
   for (const note of ticket.notes) parts.push(make("p", { class: "quiet" }, note));
   const button = (text, call) => controls.append(make("button", { type: "button", "aria-label": `${text}: ${title}`, on: { click: call } }, text));
   if (ticket.status === "waiting" || ticket.status === "working") {
-    button(ticket.status === "waiting" ? "Remove" : "Stop", guarded(async () => { await ask(`api/queue/${ticket.number}`, { method: "DELETE" }); lookSoon(); }));
+    button(ticket.status === "waiting" ? "Remove" : "Stop", guarded(async () => { say(`Stopping ${title} …`); await ask(`api/queue/${ticket.number}`, { method: "DELETE" }); lookSoon(); }));
   }
   if (ticket.shown) button("Show", () => showPreview(ticket));
   if (ticket.report) button("Report", () => showReport(ticket.report, ticket.output));
