@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import cheap
 from facerestore.serve.server import serve
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 
 class Client:

@@ -16,6 +16,7 @@ from conftest import EXAMPLE
 from serving import begin, end
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
+PATIENCE_MS = 300_000
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
     const carried = new DataTransfer();
@@ -100,7 +101,7 @@ def test_from_a_dropped_film_to_its_report(opened, films, tmp_path):
     tab.mouse.up()
     tab.get_by_role("button", name="Preview 3 s at the cursor").click()
     player = tab.frame_locator("#frame")
-    player.locator("#clock", has_text="frame 0 of 0").wait_for(timeout=120_000)
+    player.locator("#clock", has_text="frame 0 of 0").wait_for(timeout=PATIENCE_MS)
     assert len(list(films.glob("home film.mask-*.png"))) == 1
     frame = next(one for one in tab.frames if "/previews/" in one.url)
     until(frame, "before.readyState >= 2 && after.readyState >= 2")
@@ -111,9 +112,9 @@ def test_from_a_dropped_film_to_its_report(opened, films, tmp_path):
 
     tab.get_by_role("button", name="Restore the film").click()
     row = tab.locator("#queue li").first
-    row.locator("progress").wait_for(timeout=60_000)
+    row.locator("progress").wait_for(timeout=PATIENCE_MS)
     shot(tab, "working")
-    row.locator("p.done").wait_for(timeout=120_000)
+    row.locator("p.done").wait_for(timeout=PATIENCE_MS)
     assert "90 frames, 1 person" in row.locator("p.done").inner_text()
     report = tab.frame_locator("#frame.report")
     report.locator("#title", has_text="home film.restored.mp4").wait_for()

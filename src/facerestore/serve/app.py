@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,28 +18,16 @@ from starlette.requests import ClientDisconnect
 import facerestore
 from facerestore.errors import BadInputError, FaceRestoreError, ResourceError
 from facerestore.frames import TASK_NAMES
-from facerestore.report.page import coded, template
-from facerestore.serve import folder, looks
-from facerestore.serve.guard import FRAMED, REPORT, Door, Guard
-from facerestore.serve.helper import COPY_SECONDS, LOOK_SECONDS, Helper
-from facerestore.serve.jobs import FACTS, PREVIEW, RESTORE, Queue, Ticket
+from facerestore.serve import folder, looks, pages
+from facerestore.serve.desk import Desk, desk_of
+from facerestore.serve.guard import REPORT, Door, Guard
+from facerestore.serve.helper import COPY_SECONDS, LOOK_SECONDS
+from facerestore.serve.jobs import PREVIEW, RESTORE, Ticket
 from facerestore.serve.scratch import keep_newest
 from facerestore.serve.wishes import PREVIEW_SECONDS, Wish, model_names, options_of, preview_of
 from facerestore.video.output import atomic, check_room
 from facerestore.video.profiles import PROFILES
 
-SHARED = ("base.js", "page.css", "player.js")  # with the report page
-PAGES = {
-    "app.css": "text/css",
-    "app.js": "text/javascript",
-    "film.js": "text/javascript",
-    "mask.js": "text/javascript",
-    "queue.js": "text/javascript",
-    "page.css": "text/css",
-    "base.js": "text/javascript",
-    "player.js": "text/javascript",
-    "preview.js": "text/javascript",
-}
 SPARE_BYTES = 256 << 20  # left free by an upload: a disk that is quite full troubles everybody
 MOST_SIDE = 1920  # px of a still
 CLIPS_KEPT = 12
@@ -53,25 +38,6 @@ NO_PICTURE = (
 )
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What the requests work with.
-
-    root, scratch: the served folder, and the hidden one in it
-    looker: answers soon;  cutter: makes copies to play, which takes longer
-    """
-
-    root: Path
-    scratch: Path
-    looker: Helper
-    cutter: Helper
-    queue: Queue
-
-    def sentence(self, text: str) -> str:
-        """A message without the folder's own path."""
-        return text.replace(f"{self.root}{os.sep}", "")
-
-
 router = APIRouter()
 
 
@@ -79,6 +45,7 @@ def make_app(desk: Desk, door: Door) -> Guard:
     """The application behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="facerestore")
     app.state.desk = desk
+    app.include_router(pages.router)
     app.include_router(router)
 
     def explain(request: Request, error: Exception) -> JSONResponse:
@@ -104,53 +71,6 @@ def make_app(desk: Desk, door: Door) -> Guard:
     app.add_exception_handler(RequestValidationError, explain)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
     return Guard(app, door)
-
-
-def desk_of(request: Request) -> Desk:
-    return request.app.state.desk
-
-
-# ---- pages -------------------------------------------------------------------------------------
-
-
-@router.get("/")
-def page() -> Response:
-    return Response(own_file("page.html"), media_type="text/html")
-
-
-@router.get("/static/{name}")
-def static(name: str) -> Response:
-    if name not in PAGES:
-        raise folder.NotThereError(f"{name}: no such file")
-    text = template(name) if name in SHARED else own_file(name)
-    return Response(text, media_type=PAGES[name])
-
-
-@router.get("/previews/{number}/")
-def preview_page(request: Request, number: int) -> Response:
-    facts = json.loads((preview_folder(request, number) / FACTS).read_text("utf-8"))
-    text = own_file("preview.html").replace("{{stage}}", template("player.html"))
-    text = text.replace("{{facts}}", coded(facts))
-    return Response(text, media_type="text/html", headers={"content-security-policy": FRAMED})
-
-
-@router.get("/previews/{number}/{which}.mp4")
-def preview_film(request: Request, number: int, which: str) -> Response:
-    if which not in ("before", "after"):
-        raise folder.NotThereError(f"{which}: no such film")
-    return FileResponse(preview_folder(request, number) / f"{which}.mp4", media_type="video/mp4")
-
-
-def preview_folder(request: Request, number: int) -> Path:
-    tickets = desk_of(request).queue.all()
-    found = [t.output.parent for t in tickets if t.number == number and t.shown]
-    if not found:
-        raise folder.NotThereError(f"preview {number}: is not there any more; make it again")
-    return found[0]
-
-
-def own_file(name: str) -> str:
-    return files("facerestore.serve").joinpath("pages", name).read_text("utf-8")
 
 
 # ---- the folder --------------------------------------------------------------------------------
