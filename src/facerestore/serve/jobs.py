@@ -223,7 +223,8 @@ class Queue:
     def _became(self, ticket: Ticket, outcome: Outcome) -> dict[str, Any]:
         if outcome.status in (DONE, BEFORE):
             warnings = outcome.result.warnings if outcome.result else ()
-            return {"status": DONE, "message": _words(outcome), "notes": tuple(warnings)}
+            notes = (*self.tickets[ticket.number].notes, *warnings)
+            return {"status": DONE, "message": _words(outcome), "notes": notes}
         if self.stopping:
             return self._stopped(ticket)
         return {"status": FAILED, "message": outcome.message}
