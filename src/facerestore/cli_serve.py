@@ -35,9 +35,9 @@ def serve(
     reporter = choose_reporter(as_json=False, quiet=False)
 
     def opened(address: str) -> None:
+        reporter.note(f"serving the films in {folder.resolve()}; Ctrl-C ends it")
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
-        reporter.note(f"serving the films in {folder.resolve()}; Ctrl-C ends it")
         if open_browser:
             import webbrowser
 
@@ -48,9 +48,8 @@ def serve(
         from facerestore.serve.server import serve as run
 
         if not Door("", host).private:
-            reporter.warn(
-                folder,
-                f"--host {host} lets other machines in: whoever has the address below can see, add "
+            reporter.note(
+                f"warning: --host {host} lets other machines in: whoever has the address below can see, add "
                 "and restore films here, and everybody on the way can read along (no encryption)",
             )
         run(folder, host=host, port=port, opened=opened)
