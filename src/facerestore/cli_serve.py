@@ -49,8 +49,9 @@ def serve(
 
         if not Door("", host).private:
             reporter.note(
-                f"warning: --host {host} lets other machines in: whoever has the address below can see, add "
-                "and restore films here, and everybody on the way can read along (no encryption)",
+                f"warning: --host {host} lets other machines in: whoever has the address below can "
+                "see, add and restore films here, and everybody on the way can read along "
+                "(no encryption)"
             )
         run(folder, host=host, port=port, opened=opened)
         return 0
