@@ -1,8 +1,9 @@
-"""What the tests share: the shipped example, films made of it, data outside the project."""
+"""What the tests share: the shipped example, films made of it, outside data, a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "old_clip.mp4"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SHARED = Path(os.environ.get("FACERESTORE_SHARED", ROOT.parent / "shared"))
 
 
@@ -54,3 +56,15 @@ def make_film(tmp_path, example_pictures):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH; install it, as in: apt-get install chromium")
+    sync = pytest.importorskip("playwright.sync_api", reason="pip install 'facerestore[dev]'")
+    with sync.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()

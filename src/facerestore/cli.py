@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facerestore import cli_checks, cli_compare, cli_evaluate, cli_models, cli_train
+from facerestore import cli_checks, cli_compare, cli_evaluate, cli_models, cli_serve, cli_train
 from facerestore.cli_options import (
     Background,
     CropOnly,
@@ -204,6 +204,7 @@ app.command()(cli_checks.doctor)
 app.command()(cli_checks.bench)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_compare.compare)
+app.command()(cli_serve.serve)
 app.command()(cli_train.degrade)
 app.add_typer(cli_train.app, name="train")
 app.add_typer(cli_models.app, name="models")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from facerestore.errors import BadInputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 # What counts as a film in a folder; a file that is named is opened whatever it is called.
 SUFFIXES = frozenset(
@@ -107,9 +107,12 @@ def _folded(path: Path) -> str:
     return str(path).casefold()
 
 
-def films_below(folder: Path, out: Path | None) -> Iterator[Path]:
+def films_below(
+    folder: Path, out: Path | None, *, suffixes: Collection[str] = SUFFIXES
+) -> Iterator[Path]:
     """The films in a folder and those below; hidden ones, links to folders and `out` are left out.
 
+    suffixes: other ones find other files
     Links to folders can run in circles. Folders that may not be read are given as if they were
     films: they fail, and so are counted.
     """
@@ -122,7 +125,7 @@ def films_below(folder: Path, out: Path | None) -> Iterator[Path]:
         if left_out is not None:
             below[:] = [name for name in below if Path(root, name).resolve() != left_out]
         for name in sorted(files):
-            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
+            if name[0] != "." and os.path.splitext(name)[1].lower() in suffixes:
                 yield Path(root, name)
     yield from closed
 

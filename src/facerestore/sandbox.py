@@ -73,14 +73,19 @@ class Sandbox:
         self.process: Any = None
         self.pipe: Any = None
 
-    def attempt(self, job: Job, listener: Listener) -> Outcome:
-        """Restore a film there; when interrupted, tell it to keep what is finished."""
+    def attempt(
+        self, job: Job, listener: Listener, options: RestoreOptions | None = None
+    ) -> Outcome:
+        """Restore a film there; when interrupted, tell it to keep what is finished.
+
+        options: for this film, of the same model; None = those the sandbox was made with
+        """
         if self.process is not None and not self.process.is_alive():
             self._kill()  # it died between two films, so it was not this one
         if self.process is None:
             self._start()
         try:
-            self.pipe.send(job)
+            self.pipe.send((job, options))
             return self._outcome(job, listener)
         except (EOFError, OSError):
             return self._died(job)
@@ -146,6 +151,15 @@ class Sandbox:
             self.pipe.close()
         self.process = self.pipe = None
 
+    def stop(self) -> None:
+        """Interrupt the film at work, from another thread; its attempt then ends as a failure."""
+        process = self.process
+        if process is not None:
+            process.terminate()
+            last = threading.Timer(ENDING_SECONDS, process.kill)  # it may hang in a decoder
+            last.daemon = True
+            last.start()
+
     def close(self) -> None:
         """End the process; a film at work there is interrupted and what is finished is kept."""
         if self.process is None:
@@ -197,7 +211,7 @@ def _serve(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     speaker = _Speaker(pipe)
 
     @cache
@@ -208,7 +222,9 @@ def _serve(
 
     try:
         while True:
-            pipe.send(("outcome", attempt(pipe.recv(), options, tools, speaker, verbose=verbose)))
+            job, special = pipe.recv()
+            outcome = attempt(job, special or options, tools, speaker, verbose=verbose)
+            pipe.send(("outcome", outcome))
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # the parent has finished, or wants us to
     finally:
@@ -216,7 +232,8 @@ def _serve(
             tools().restorer.close()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """To run in a thread of a helper: ends the process as soon as the one that made it is gone."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -24,6 +24,7 @@ NOT_RUN = {
     r"facerestore train configs/svfr\.toml .*": "needs Stable Video Diffusion; tests/training",
     r"facerestore train configs/mini\.toml": "how the bundled model was made: 100 minutes",
     r"tensorboard --logdir runs": "a server that does not end",
+    r"facerestore serve.*": "a server that does not end; tests/serve",
     r"(?s).*(\.venv/bin/|pytest|\bruff\b|pyright|lint-imports|mkdocs).*": "CI does just this",
 }
 

@@ -34,21 +34,34 @@ if TYPE_CHECKING:
 MOST_VALUES = 12_000  # numbers of all plots together: about 60 kB
 MOST_ROWS = 200  # of shots, people, warnings: the record has them all
 MOST_TIMES = 4000  # frames of uneven length whose times the player is told
+PARTS = {
+    "style": "page.css",
+    "stage": "player.html",
+    "base": "base.js",
+    "player": "player.js",
+    "parts": "parts.js",
+}
 TILE_SIDE = 160  # px of the pictures of a film strip
 
 
 def html_of(facts: dict[str, Any]) -> str:
     """The page that shows the facts of `page_facts`."""
-    coded = json.dumps(facts, separators=(",", ":"), default=str)
+    parts = {"title": html.escape(facts["title"]), "facts": coded(facts)}
+    for name, file in PARTS.items():
+        parts[name] = template(file)
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template("page.html"))
+
+
+def coded(facts: dict[str, Any]) -> str:
+    """JSON to stand in a script element."""
+    text = json.dumps(facts, separators=(",", ":"), default=str)
     for letter in "<>&":  # no text in it can end the element or begin another
-        coded = coded.replace(letter, f"\\u{ord(letter):04x}")
-    parts = {"title": html.escape(facts["title"]), "facts": coded}
-    for name, file in (("style", "page.css"), ("player", "player.js"), ("parts", "parts.js")):
-        parts[name] = _template(file)
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template("page.html"))
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """A file of which pages are made; "player.html" and the scripts also serve other pages."""
     return files("facerestore.report").joinpath("templates", name).read_text("utf-8")
 
 

@@ -134,16 +134,21 @@ class Film:
         return float((frame_pts(frame) - self.info.first_pts) * self.info.time_base)
 
     def frames(
-        self, start_seconds: float | None = None, end_seconds: float | None = None
+        self,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        *,
+        near: bool = False,
     ) -> Iterator[VideoFrame]:
         """Frames shown in [start, end) seconds, in display order, each with a pts.
 
+        near: arriving soon matters more than missing no frame at the beginning
         Raises BadInputError where the size or sample format changes in mid-stream.
         """
         with opened(self.info.path) as container:
             stream = video_stream(container, self.info.path)
             stream.thread_type = "AUTO"
-            if start_seconds:
+            if start_seconds and (near or any(name in self.info.container for name in INDEXED)):
                 _seek(container, stream, self.info, start_seconds)
             for frame in self._decode(container, stream):
                 seconds = self.seconds(frame)
@@ -210,9 +215,7 @@ def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) 
 def _seek(
     container: InputContainer, stream: av.VideoStream, info: FilmInfo, start_seconds: float
 ) -> None:
-    """Go to a key frame before this time, or stay at the beginning where that is not certain."""
-    if not any(name in info.container for name in INDEXED):
-        return
+    """Go to a key frame before this time, or stay at the beginning where there is no index."""
     ticks = int(max(start_seconds - SEEK_MARGIN_SECONDS, 0) / info.time_base)
     try:
         container.seek(info.first_pts + ticks, stream=stream)
