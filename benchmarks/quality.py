@@ -14,8 +14,11 @@ import argparse
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -245,6 +248,25 @@ def report(rows, clean, model, frames):
     )
 
 
+def film_rows(film, options, folder):
+    """Rows of one film, its scores when it is restored unspoilt, and the facts of the model."""
+    tools = {
+        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(
+            RestoreOptions(model=options.model or "mini", steps=steps, device="cpu")
+        )
+        for steps in (1, 4)
+    }
+    truth, rows = folder / f"{film}.mp4", []
+    if not truth.exists():
+        cut(options.folder / f"{film}.mp4", truth, options.frames)
+    same = untouched(truth, tools, folder)
+    for mix in options.tasks:
+        for seed in options.seeds:
+            rows.append((film, mix, seed, measure(truth, mix, seed, tools, folder)))
+            print(*rows[-1], flush=True)
+    return rows, same, tools["mini, 1 step"].model
+
+
 def main():
     """Measure every film of a folder and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -256,28 +278,17 @@ def main():
     parser.add_argument("--model")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--report", type=Path, default=REPORT)
+    parser.add_argument("--jobs", type=int, default=1, help="films measured side by side")
     options = parser.parse_args()
-    tools = {
-        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(
-            RestoreOptions(model=options.model or "mini", steps=steps, device="cpu")
-        )
-        for steps in (1, 4)
-    }
-    rows, clean = [], {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for film in options.films:
-            truth = folder / f"{film}.mp4"
-            if not truth.exists():
-                cut(options.folder / f"{film}.mp4", truth, options.frames)
-            clean[film] = untouched(truth, tools, folder)
-            for mix in options.tasks:
-                for seed in options.seeds:
-                    rows.append((film, mix, seed, measure(truth, mix, seed, tools, folder)))
-                    print(*rows[-1], flush=True)
-    model = tools["mini, 1 step"].model
-    options.report.write_text(report(rows, clean, model, options.frames))
+        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+            one = partial(film_rows, options=options, folder=folder)
+            found = list(pool.map(one, options.films))
+    rows = [row for some, _, _ in found for row in some]
+    clean = {film: same for film, (_, same, _) in zip(options.films, found, strict=True)}
+    options.report.write_text(report(rows, clean, found[0][2], options.frames))
 
 
 if __name__ == "__main__":
