@@ -115,7 +115,7 @@ def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path)
-    parser.add_argument("kept", type=Path)
+    parser.add_argument("kept", type=lambda name: Path(name).absolute())
     parser.add_argument("--long", type=float, default=12.0, help="Seconds; 0: none.")
     parser.add_argument("--model", default="mini")
     wish = parser.parse_args()
