@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from facerestore.video.profiles import PROFILES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SUFFIXES = (".mp4", ".mkv", ".mov")
 CHUNK_FRAMES = 128  # of `mini`
 LONG_ONES = 8  # every so many films one is long
 
@@ -120,8 +122,10 @@ def all_differences(calm: Path, other: Path) -> dict[str, str]:
 
 
 def finished(out: Path) -> Iterator[Path]:
-    """The outputs that have their names, not what lies in work folders."""
-    return (path for path in out.rglob("*.m[kpo][v4]") if path.parent.name[0] != ".")
+    """The outputs that have their names; work folders come and go while one looks."""
+    for folder, below, names in os.walk(out):
+        below[:] = [name for name in below if name[0] != "."]
+        yield from (Path(folder, name) for name in names if name.endswith(SUFFIXES))
 
 
 def stamps(out: Path) -> dict[str, int]:

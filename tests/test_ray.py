@@ -22,6 +22,7 @@ from facerestore.options import RestoreOptions
 from facerestore.places import work_folder
 from facerestore.ray_cluster import places
 from facerestore.ray_runner import films_on, restorer_on
+from facerestore.ray_workers import Node
 from facerestore.sandbox import Limits
 
 OPTIONS = RestoreOptions(profile="archive")
@@ -58,6 +59,12 @@ def test_without_ray_there_is_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'facerestore\[ray\]'"):
         restorer_on("auto", OPTIONS)
+
+
+@pytest.mark.parametrize("model", ["mini", "classic"])
+def test_a_worker_knows_what_it_would_use(model):
+    pytest.importorskip("ray", reason="needs pip install 'facerestore[ray]'")
+    assert Node(RestoreOptions(model=model)).about()[1]["model"] == model
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import facerestore
 from facerestore.attempt import ELSEWHERE, Outcome, attempt
 from facerestore.errors import ModelError
 from facerestore.lease import BEAT_SECONDS
+from facerestore.options import load_restorer
 from facerestore.record import source_sum
 from facerestore.sandbox import Sandbox
 
@@ -36,17 +37,26 @@ class Node:
         """Address of the node, and what has to be the same on all of them."""
         from ray.util import get_node_ip_address
 
-        from facerestore.models.checkpoint import read_config
-        from facerestore.models.load import choose_model
-
         node = get_node_ip_address()
         try:
-            folder, _ = choose_model(self.options.model, self.options.device)
-            config, sums = read_config(folder)
+            name, sums = self._model()
         except ModelError as error:
             raise ModelError(f"Ray node {node}: {error}") from None
         version = (facerestore.__version__, source_sum())
-        return node, {"facerestore": version, "model": config.name, "weights": sums}
+        return node, {"facerestore": version, "model": name, "weights": sums}
+
+    def _model(self) -> tuple[str, dict[str, str]]:
+        """Name and sums of what will restore; a model is not loaded for that."""
+        from facerestore.models.baselines import is_baseline
+        from facerestore.models.checkpoint import read_config
+        from facerestore.models.load import choose_model
+
+        if is_baseline(self.options.model):
+            facts = load_restorer(self.options)[1]
+            return facts["name"], facts["sha256"]
+        folder, _ = choose_model(self.options.model, self.options.device)
+        config, sums = read_config(folder)
+        return config.name, sums
 
 
 class FilmWorker(Node):
