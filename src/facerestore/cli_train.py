@@ -70,12 +70,14 @@ def run(
     """Train, or go on training, and write a model folder that restore takes with -m."""
     from facerestore.training.config import read_config
 
+    work = work or Path("runs") / config.stem
+
     def job(settings: TrainConfig) -> None:
         from facerestore.training.train import train
 
         train(settings, **_places(settings, config, data, work, max_minutes, device))
 
-    _leave(lambda: job(read_config(config)), config, work, verbose=verbose)
+    _leave(lambda: job(read_config(config)), work, verbose=verbose)
 
 
 @app.command()
@@ -91,6 +93,8 @@ def distill(
     """Train a student that does the teacher's steps in one; network.start is the teacher."""
     from facerestore.training.config import read_config
 
+    work = work or Path("runs") / f"{config.stem}-distilled"  # not where the teacher was trained
+
     def job(settings: TrainConfig) -> None:
         from facerestore.errors import UsageError
         from facerestore.training.distill import distillation, student_of
@@ -103,15 +107,14 @@ def distill(
         teacher = start(settings, places["start_folder"])[0].eval().requires_grad_(False)
         train(student_of(settings), **places, loss_of=distillation(teacher, steps))
 
-    work = work or Path("runs") / f"{config.stem}-distilled"  # not where the teacher was trained
-    _leave(lambda: job(read_config(config)), config, work, verbose=verbose)
+    _leave(lambda: job(read_config(config)), work, verbose=verbose)
 
 
 def _places(
     settings: TrainConfig,
     config: Path,
     data: Path,
-    work: Path | None,
+    work: Path,
     max_minutes: float | None,
     device: str,
 ) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _places(
         folder = config.parent / folder
     return {
         "data": data,
-        "work": work or Path("runs") / config.stem,
+        "work": work,
         "start_folder": folder,
         "max_minutes": float("inf") if max_minutes is None else max_minutes,
         "device": device,
@@ -130,15 +133,13 @@ def _places(
     }
 
 
-def _leave(job: Any, config: Path, work: Path | None, *, verbose: bool) -> None:
+def _leave(job: Any, work: Path, *, verbose: bool) -> None:
     """Run the job, and end with its exit code."""
     from facerestore.console import choose_reporter
 
-    folder = work or Path("runs") / config.stem
-
     def done() -> int:
         job()
-        typer.echo(f"{folder / 'model'}: try it with: restore FILM -m {folder / 'model'}")
+        typer.echo(f"{work / 'model'}: try it with: restore FILM -m {work / 'model'}")
         return 0
 
     reporter = choose_reporter(as_json=False, quiet=False)

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
+# Shares of red, green and blue in grey, ITU-R BT.601; colorization sees that grey (released code)
+LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)
 TASK_NAMES = ("bfr", "color", "inpaint")  # order of the task vector gamma, SVFR paper section 4.1
 
 

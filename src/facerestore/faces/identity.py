@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facerestore.frames import Bytes, Floats
+from facerestore.frames import LUMA_601, Bytes, Floats
 
 Vector = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ def appearance(crop: Bytes) -> Vector:
 
     head = cv2.resize(_part(crop, INNER), (GRID, GRID), interpolation=cv2.INTER_AREA)
     head = head.astype(np.float32)
-    luma = head @ np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
+    luma = head @ LUMA_601
     detail = (_evened(luma) * _weight()).ravel()
     detail /= np.linalg.norm(detail) + 1e-6
     chroma = [(head[..., 2] - luma) * 0.564, (head[..., 0] - luma) * 0.713]  # Cb, Cr of BT.601

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facerestore.frames import Patch
+from facerestore.frames import LUMA_601, Patch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,6 @@ MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
 GREY = 4 / 255  # rms distance from the mean tint below which a picture has no colour
 SPARSE = 4  # every fourth pixel tells the tint
-LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def soft_mask(size: int) -> Picture:

@@ -276,6 +276,7 @@ def save_model(
             for key, value in network.state_dict().items()
         }
         save_file(weights, path)
+        path.chmod(path.parent.stat().st_mode & 0o666)  # it is written for its owner alone
     write_config(folder, config)
 
 

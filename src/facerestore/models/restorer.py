@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from facerestore.frames import LUMA_601
 from facerestore.models.fill import fill_holes
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from facerestore.frames import Bytes, FaceClip, Floats, Reference, Tasks
 
-LUMA_601 = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of colorization (released SVFR code)
 WHITE = 255  # what a hole is filled with (released SVFR code)
 
 
@@ -86,7 +86,7 @@ def condition(clip: FaceClip, tasks: Tasks, *, filled: bool = False) -> Bytes:
     """
     frames = clip.frames
     if tasks.color:
-        grey = np.clip(frames @ np.array(LUMA_601, np.float32) + 0.5, 0, 255).astype(np.uint8)
+        grey = np.clip(frames @ LUMA_601 + 0.5, 0, 255).astype(np.uint8)
         frames = np.repeat(grey[..., None], 3, axis=-1)
     holes = holes_of(clip, tasks)
     if filled:

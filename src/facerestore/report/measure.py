@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facerestore.evaluation.meters import LEAST_APART
+from facerestore.frames import LUMA_601
 
 if TYPE_CHECKING:
     from facerestore.frames import Bytes, Floats
 
     Box = tuple[int, int, int, int]
 
-LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # Around the points of the face, in eye distances: half a mouth of speech stays inside
 EYE_REACH = (0.4, 0.3)  # beyond the eyes, sideways and up and down
 MOUTH_REACH = (0.25, 0.4)  # beyond the mouth's corners

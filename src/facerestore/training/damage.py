@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from facerestore.frames import LUMA_601
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facerestore.frames import Bytes
 
-LUMA_601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as PIL's mode L
 # Orthochromatic film hardly sees red: lips and skin come out dark. An estimate from its spectral
 # response (blue and green only), used at most for two thirds.
 ORTHOCHROMATIC = np.array([0.05, 0.55, 0.40], np.float32)
