@@ -221,7 +221,7 @@ def cropped(
             if not track.first <= number <= track.last:
                 continue
             matrix = path.matrix(number, size)
-            holes = None if mask is None else crop_holes(mask, matrix, film.info, size)
+            holes = None if mask is None else crop_holes(mask, matrix, film.info, size, wider=True)
             for field in fields:
                 crop = crop_rgb(frame, matrix, to_coded=film.info.to_coded, size=size, field=field)
                 points = track.landmarks[number - track.first]

@@ -42,10 +42,21 @@ def masks_from(path: Path, info: FilmInfo, start_seconds: float | None) -> Itera
     return islice(read_mask(path), skipped, None)
 
 
-def crop_holes(mask: Mask, matrix: Floats, info: FilmInfo, size: int) -> Mask:
-    """bool [size, size]: the part of a mask that `matrix` [2, 3] (crop px -> display) describes."""
+def crop_holes(
+    mask: Mask, matrix: Floats, info: FilmInfo, size: int, *, wider: bool = False
+) -> Mask:
+    """bool [size, size]: the part of a mask that `matrix` [2, 3] (crop px -> display) describes.
+
+    wider: by a pixel of the crop, and at least one of the film. What lies beside a hole has its
+    colour mixed in, by subsampled chroma and by cutting the crop out.
+    """
     height, width = mask.shape
     scale = np.array([width / info.display_width, height / info.display_height])
+    if wider:
+        step = max(1.0, float(np.hypot(*matrix[:, 0])))  # px of the film a px of the crop
+        reach = np.maximum(1, np.rint(step * scale)).astype(int)
+        kernel = np.ones(2 * reach[::-1] + 1, np.uint8)
+        mask = np.asarray(cv2.dilate(mask.astype(np.uint8), kernel)) > 0
     grid = matrix * scale[:, None]
     grid[:, 2] += grid[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts pixel centres
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
