@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ from standins import brightening, colouring
 
 from cheap import Marks, film_of, two_faces
 
+restoring = import_module("facerestore.restore")  # facerestore.restore is the function
 SIDE = 32  # px of the grid of colours in these tests
 
 
@@ -310,7 +312,7 @@ def test_faces_without_colours_of_their_own_take_those_of_the_background(tmp_pat
 def test_fields_are_changed_one_by_one(tmp_path, monkeypatch, make_film):
     source, shown = make_film(size=(96, 64), count=2), []
     info = open_video(source).info
-    monkeypatch.setattr("facerestore.restore.open_video", lambda path: _interlaced(path, info))
+    monkeypatch.setattr(restoring, "open_video", lambda path: _interlaced(path, info))
 
     def seen(x):
         shown.append(tuple(x.shape[2:]))
@@ -336,7 +338,7 @@ def test_hdr_is_copied_and_told(tmp_path, make_film, monkeypatch):
         film.info = replace(real.info, color_trc=16)
         return film
 
-    monkeypatch.setattr("facerestore.restore.open_video", hdr)
+    monkeypatch.setattr(restoring, "open_video", hdr)
     result = run(source, tmp_path / "o.mkv", background(brighter))
     assert any("background is not changed either" in text for text in result.warnings)
     for (_, a), (_, b) in zip(frames(source), frames(result.output), strict=True):

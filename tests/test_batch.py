@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from cheap import cheap, cheap_tools, film_of
 from facerestore.attempt import attempt
-from facerestore.batch import report_path, run_batch, write_report
+from facerestore.batch import report_path, run_batch
 from facerestore.console import choose_reporter
 from facerestore.films import find_jobs, share
 from facerestore.options import RestoreOptions
@@ -106,19 +105,20 @@ def test_two_processes_on_one_folder_restore_each_film_once(films, tmp_path):
     assert not [path for path in out.rglob("*") if path.name.endswith(".facerestore")]
 
 
-def write_often(report):
-    for number in range(300):
-        write_report(report, {"number": number})
+WRITE_OFTEN = """
+import sys
+from pathlib import Path
+from facerestore.batch import write_report
+
+for number in range(300):
+    write_report(Path(sys.argv[1]), {"number": number})
+"""
 
 
 def test_processes_that_write_one_report_at_once(tmp_path):
-    context = get_context("spawn")
-    writers = [context.Process(target=write_often, args=(tmp_path / "r.json",)) for _ in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    command = [sys.executable, "-c", WRITE_OFTEN, str(tmp_path / "r.json")]
+    writers = [subprocess.Popen(command) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
