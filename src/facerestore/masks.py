@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
+MARGIN = 0.6  # px of the crop, but at least one of the film; more takes away what is known
 SHAPE_TOLERANCE = 0.02  # of the aspect ratio
 
 
@@ -47,14 +48,14 @@ def crop_holes(
 ) -> Mask:
     """bool [size, size]: the part of a mask that `matrix` [2, 3] (crop px -> display) describes.
 
-    wider: by a pixel of the crop, and at least one of the film. What lies beside a hole has its
-    colour mixed in, by subsampled chroma and by cutting the crop out.
+    wider: by MARGIN. What lies beside a hole has its colour mixed in, by subsampled chroma and by
+    cutting the crop out.
     """
     height, width = mask.shape
     scale = np.array([width / info.display_width, height / info.display_height])
     if wider:
-        step = max(1.0, float(np.hypot(*matrix[:, 0])))  # px of the film a px of the crop
-        reach = np.maximum(1, np.rint(step * scale)).astype(int)
+        step = float(np.hypot(*matrix[:, 0]))  # px of the film a px of the crop
+        reach = np.maximum(1, np.rint(max(1.0, MARGIN * step) * scale)).astype(int)
         kernel = np.ones(2 * reach[::-1] + 1, np.uint8)
         mask = np.asarray(cv2.dilate(mask.astype(np.uint8), kernel)) > 0
     grid = matrix * scale[:, None]

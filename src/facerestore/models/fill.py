@@ -12,23 +12,30 @@ if TYPE_CHECKING:
 
     from facerestore.frames import Bytes
 
+AROUND = np.array([1, 2, 3, 2, 1], np.float32) / 9  # weights of the frames around one
 ROUNDS = 4  # of smoothing at each size; more come closer to the membrane and change little
 CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 
 
 def fill_holes(frames: Bytes, holes: NDArray[np.bool_]) -> Bytes:
-    """uint8 RGB [F, H, W, 3] with what is in `holes` [F, H, W] replaced, frame by frame.
+    """uint8 RGB [F, H, W, 3] of consecutive frames with what is in `holes` [F, H, W] replaced.
 
     Like a membrane spanned over each hole (the Laplace equation), solved roughly from coarse to
-    fine. Nothing outside the holes changes; a frame that is all hole becomes grey.
+    fine; a frame that is all hole becomes grey. Then each is averaged with the frames around it,
+    which steadies it and brings in what a moving hole has shown. Nothing outside the holes changes.
     """
-    filled = frames.copy()
-    for picture, hole in zip(filled, holes, strict=True):
+    alone = frames.copy()
+    for picture, hole in zip(alone, holes, strict=True):
         if hole.all():
             picture[:] = 128
         elif hole.any():
             smooth = _filled(picture.astype(np.float32), ~hole)
             picture[hole] = np.clip(smooth[hole] + 0.5, 0, 255).astype(np.uint8)
+    filled, reach = alone.copy(), len(AROUND) // 2
+    for number, (picture, hole) in enumerate(zip(filled, holes, strict=True)):
+        near = np.clip(np.arange(number - reach, number + reach + 1), 0, len(alone) - 1)
+        mean = np.einsum("n,npc->pc", AROUND, alone[near][:, hole])
+        picture[hole] = (mean + 0.5).astype(np.uint8)
     return filled
 
 
