@@ -65,10 +65,12 @@ def folder(prepared, tmp_path, monkeypatch):
     """A fresh copy of the prepared folder, and the current one; no models but the bundled."""
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     home = tmp_path / "home"
     shutil.copytree(prepared, home)
     monkeypatch.chdir(home)
     monkeypatch.setenv("FACERESTORE_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    return home
+    yield home
+    torch.set_num_threads(threads)

@@ -90,7 +90,10 @@ def toml(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def one_thread():
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def _portrait(seed, size=256):

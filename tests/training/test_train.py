@@ -1,6 +1,7 @@
 """Training from start to model folder: short runs of a tiny network on drawn faces."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,9 +39,11 @@ def losses(work):
 @pytest.fixture(scope="module")
 def trained(toml, shards, tmp_path_factory):
     """The work folder of a whole run, and what it said."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     work, said = tmp_path_factory.mktemp("runs") / "whole", []
     go(read_config(toml), shards, work, listen=said.append)
+    torch.set_num_threads(threads)
     return work, said
 
 
@@ -85,7 +88,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(trained, toml, shards, tmp_
     work = tmp_path / "killed"
     command = [sys.executable, "-m", "facerestore", "train", toml, "--data", shards]
     command += ["--work", work, "--device", "cpu"]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as here: threads round differently
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, env=one_thread)
     try:
         end = time.monotonic() + 120
         while not (work / "model").exists() and time.monotonic() < end:
