@@ -33,6 +33,8 @@ def fill_holes(frames: Bytes, holes: NDArray[np.bool_]) -> Bytes:
             picture[hole] = np.clip(smooth[hole] + 0.5, 0, 255).astype(np.uint8)
     filled, reach = alone.copy(), len(AROUND) // 2
     for number, (picture, hole) in enumerate(zip(filled, holes, strict=True)):
+        if not hole.any():
+            continue
         near = np.clip(np.arange(number - reach, number + reach + 1), 0, len(alone) - 1)
         mean = np.einsum("n,npc->pc", AROUND, alone[near][:, hole])
         picture[hole] = (mean + 0.5).astype(np.uint8)

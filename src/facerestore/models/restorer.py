@@ -89,9 +89,9 @@ def condition(clip: FaceClip, tasks: Tasks, *, filled: bool = False) -> Bytes:
         grey = np.clip(frames @ LUMA_601 + 0.5, 0, 255).astype(np.uint8)
         frames = np.repeat(grey[..., None], 3, axis=-1)
     holes = holes_of(clip, tasks)
-    if filled:
-        return fill_holes(frames, holes)
-    frames = np.where(holes[..., None], np.uint8(WHITE), frames)
+    if holes.any():
+        white = np.uint8(WHITE)
+        frames = fill_holes(frames, holes) if filled else np.where(holes[..., None], white, frames)
     return np.ascontiguousarray(frames)
 
 
