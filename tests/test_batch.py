@@ -151,7 +151,7 @@ def sandbox():
 
 HOSTILE = {
     "crash.mp4": ((288, 144), 1, "crashed (signal 11)"),
-    "hang.mp4": ((144, 288), 1, "no progress for 4 s"),
+    "hang.mp4": ((144, 288), 1, "no progress for 12 s"),
     "greed.mp4": ((144, 192), 5, "more than 1.5 GiB"),
 }
 
@@ -162,7 +162,7 @@ def test_hostile_films_cost_themselves_only(tmp_path, sandbox):
     for name, (size, _, _) in HOSTILE.items():
         film_of(root / name, size=size)
         film_of(root / f"good {name}")
-    box, reporter = sandbox(memory_gib=1.5, stall_seconds=4), choose_reporter(
+    box, reporter = sandbox(memory_gib=1.5, stall_seconds=12), choose_reporter(
         as_json=False, quiet=True
     )  # fmt: skip
     jobs = find_jobs([root], out)
@@ -185,6 +185,24 @@ def test_a_process_that_dies_between_two_films_costs_neither(tmp_path, sandbox):
     box.process.kill()
     box.process.join()
     assert box.attempt(two, quiet).status == "done"
+
+
+def test_a_process_that_is_told_to_end_many_times_says_nothing(tmp_path, sandbox, capfd):
+    """`stop` and `close` may come one upon the other, the second while it is ending already."""
+    box = sandbox()
+    (job,) = find_jobs([film_of(tmp_path / "a.mp4")], tmp_path / "one.mkv")
+
+    class Teller:
+        def note(self, text):
+            pass
+
+        def step(self, step):
+            for _ in range(200):
+                box.process.terminate()
+                time.sleep(0.001)
+
+    assert box.attempt(job, Teller()).status == "failed"
+    assert capfd.readouterr().err == ""
 
 
 def test_a_sandbox_says_and_does_the_same(tmp_path, sandbox):

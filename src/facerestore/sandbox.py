@@ -24,6 +24,7 @@ from facerestore.options import load_tools
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from types import FrameType
 
     from facerestore.attempt import Listener
     from facerestore.films import Job
@@ -210,7 +211,6 @@ def _serve(
     verbose: bool,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=end_with_parent, daemon=True).start()
     speaker = _Speaker(pipe)
 
@@ -221,6 +221,7 @@ def _serve(
         return loaded
 
     try:
+        signal.signal(signal.SIGTERM, _interrupt_once)
         while True:
             job, special = pipe.recv()
             outcome = attempt(job, special or options, tools, speaker, verbose=verbose)
@@ -230,6 +231,12 @@ def _serve(
     finally:
         if tools.cache_info().currsize:
             tools().restorer.close()
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """A process that is told to end twice must not break off while it does so."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:

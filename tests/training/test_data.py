@@ -4,15 +4,18 @@ import io
 import tarfile
 from dataclasses import replace
 
+import av
 import cv2
 import numpy as np
 import pytest
+import torch
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facerestore.errors import BadInputError
 from facerestore.training.batches import Batches, batches_from, find
+from facerestore.training.config import Stage
 from facerestore.training.data import (
     MIXES,
     Drawing,
@@ -23,8 +26,11 @@ from facerestore.training.data import (
     read_frames,
     read_samples,
 )
+from facerestore.training.degrade import cut_out
 from facerestore.training.motion import MIRRORED, TEMPLATE_POINTS, moving_clip
+from facerestore.video.planes import crop_rgb
 
+CPU = torch.device("cpu")
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
 
 
@@ -226,8 +232,8 @@ def test_workers_make_no_difference(shards, config, workers):
     samples = read_samples([shards / "train.tar"])
     many = replace(plain, data=replace(plain.data, workers=workers))
     for one, other in zip(
-        batches_from(37, plain, samples, process=0, processes=1),
-        batches_from(37, many, samples, process=0, processes=1),
+        batches_from(37, plain, samples, process=0, processes=1, device=CPU),
+        batches_from(37, many, samples, process=0, processes=1, device=CPU),
         strict=True,
     ):
         assert (one.bad == other.bad).all()
@@ -238,7 +244,8 @@ def test_workers_make_no_difference(shards, config, workers):
 def test_processes_share_the_batches_of_a_step(shards, config):
     samples, plain = read_samples([shards / "train.tar"]), config()
     first, second = (
-        [b.bad for b in batches_from(38, plain, samples, process=p, processes=2)] for p in (0, 1)
+        [b.bad for b in batches_from(38, plain, samples, process=p, processes=2, device=CPU)]
+        for p in (0, 1)
     )
     whole = Batches(plain, samples, a_step=2)
     expected = [whole[n].bad for n in range(76, 80)]
@@ -247,13 +254,68 @@ def test_processes_share_the_batches_of_a_step(shards, config):
     assert len(first) == len(second) == 2
 
 
+def test_echoes_are_mirrored_in_turn_and_taken_up_in_their_midst(shards, config):
+    samples, plain = read_samples([shards / "train.tar"]), config()
+    plain = replace(plain, stages=(Stage(3, 32, 1, 2), Stage(7, 32, 2, 1)))
+    loud = replace(plain, data=replace(plain.data, echoes=3))
+    whole = list(batches_from(0, loud, samples, process=0, processes=1, device=CPU))
+    assert [batch.bad.shape[:2] for batch in whole] == [(2, 1)] * 3 + [(1, 2)] * 4
+    drawn = Batches(loud, samples, a_step=1)
+    for step, batch in enumerate(whole):
+        first = drawn[step // 3]
+        expected = first.mirrored() if step % 3 == 1 else first
+        assert torch.equal(batch.bad, expected.bad)
+        assert torch.equal(batch.gamma, first.gamma)
+    late = list(batches_from(4, loud, samples, process=0, processes=1, device=CPU))
+    for batch, other in zip(whole[4:], late, strict=True):
+        assert torch.equal(batch.bad, other.bad)
+
+
+def test_clips_are_spoilt_as_films_and_then_cut_out(shards):
+    """Faults have the film's size: those of large films are smaller in the crop."""
+    samples = read_samples([shards / "train.tar"])
+    still = {"mixes": {"inpaint": 1.0}, "pairs": False, "reference_dropout": 0.0}
+    one = draw_example(samples, drawing(film=(2.0, 2.0), **still), rng(5), full=64)
+    for frames in (one.target, one.bad, one.holes, one.reference[None]):
+        assert frames.shape[1:3] == (64, 64)
+    outside = ~one.holes
+    assert np.array_equal(one.target[outside], one.bad[outside])
+    assert np.abs(one.landmarks - 0.5).max() < 1
+    blind = {"mixes": {"bfr": 1.0}, "pairs": False}
+    sizes = {"small": (0.75, 0.75), "large": (2.25, 2.25)}
+    away = {
+        name: np.mean(
+            [
+                np.abs(e.target.astype(float) - e.bad).mean()
+                for e in (
+                    draw_example(samples, drawing(film=film, **blind), rng(n), full=64)
+                    for n in range(12)
+                )
+            ]
+        )
+        for name, film in sizes.items()
+    }
+    assert away["large"] < away["small"]
+
+
+@pytest.mark.parametrize("side", [48, 64, 100])
+def test_a_crop_is_cut_out_as_restore_does_it(side):
+    picture = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 1.5)
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    matrix = np.array([[side / 64, 0.0, 0.0], [0.0, side / 64, 0.0]])
+    expected = crop_rgb(frame, matrix, to_coded=np.eye(2, 3), size=64)
+    found = cut_out(picture[None], 64)[0]
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_picture_is_one_sentence(pack, tmp_path, config, workers):
     samples = read_samples([pack(tmp_path / "a.tar", {"x.png": b"no picture", "y.png": b""})])
     plain = config()
     some = replace(plain, data=replace(plain.data, workers=workers))
     with pytest.raises(BadInputError, match=r"a\.tar: [xy] is not a readable picture") as caught:
-        next(batches_from(0, some, samples, process=0, processes=1))
+        next(batches_from(0, some, samples, process=0, processes=1, device=CPU))
     assert "\n" not in str(caught.value)
 
 

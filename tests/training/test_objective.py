@@ -357,3 +357,18 @@ def test_the_last_norm_keeps_strength_after_the_offsets():
     weak = norm(0.25 * features + moved)  # a plain norm would bring it to full strength again
     ratio = weak.std((2, 3)) / plain.std((2, 3))
     torch.testing.assert_close(ratio, torch.full_like(ratio, 0.25), rtol=0.1, atol=0)
+
+
+def test_a_mirrored_batch_is_the_mirror_of_everything():
+    batch = collate([example(0, pair=True), example(1, pair=True)], faces=True)
+    turned = batch.mirrored()
+    for name in ("target", "bad", "other", "holes", "other_holes", "reference", "faces"):
+        assert torch.equal(getattr(turned, name), getattr(batch, name).flip(-1)), name
+    for name in ("known", "gamma"):
+        assert torch.equal(getattr(turned, name), getattr(batch, name)), name
+    left_eye, right_eye = batch.landmarks[..., 0, :], turned.landmarks[..., 1, :]
+    assert torch.allclose(right_eye, torch.stack([1 - left_eye[..., 0], left_eye[..., 1]], -1))
+    assert torch.allclose(turned.mirrored().landmarks, batch.landmarks)
+    alone = collate([example(0)], faces=False).mirrored()
+    assert alone.other is None
+    assert alone.faces is None

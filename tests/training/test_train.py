@@ -53,7 +53,7 @@ def test_a_run_leaves_a_log_a_state_a_model_and_samples(trained):
     assert names == {"state.pt", "model", "log.jsonl", "tensorboard", "samples"}
     assert list(losses(work)) == [20, 40]
     for found in losses(work).values():
-        assert set(found) == {"noise", "ulr", "prior", "total"}
+        assert set(found) == {"noise", "ulr", "prior", "total", "norm"}
         assert all(np.isfinite(value) for value in found.values())
     scores = next(line["validation"] for line in lines(work) if "validation" in line)
     assert set(scores) == {"bfr", "color,inpaint"}
@@ -148,7 +148,7 @@ def test_training_makes_the_loss_smaller(config, shards, tmp_path):
     )
     go(plain, shards, tmp_path)
     first, last = losses(tmp_path).values()
-    assert set(first) == {"noise", "total"}
+    assert set(first) == {"noise", "total", "norm"}
     assert last["noise"] < first["noise"]
 
 

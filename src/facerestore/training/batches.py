@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,6 +16,7 @@ from facerestore.training.objective import Batch, collate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.context import BaseContext
     from pathlib import Path
 
     from facerestore.training.config import TrainConfig
@@ -24,7 +26,8 @@ PREFETCHED = 6  # batches a worker
 
 
 class Batches(Dataset["Batch | FaceRestoreError"]):
-    """Batch number n, the same at every call; `a_step` of them make a step of the optimizer.
+    """Batch number n, the same at every call; `a_step` of them would make a step of the optimizer
+    if each were used once.
 
     An error is returned, not raised: PyTorch would make a page of a worker's one sentence.
     """
@@ -39,7 +42,8 @@ class Batches(Dataset["Batch | FaceRestoreError"]):
             return error
 
     def _batch(self, number: int) -> Batch:
-        config, stage = self.config, self.config.stage(number // self.a_step)
+        config = self.config
+        stage = config.stage(number * config.data.echoes // self.a_step)
         drawing = Drawing(
             size=stage.size,
             frames=stage.frames,
@@ -49,6 +53,7 @@ class Batches(Dataset["Batch | FaceRestoreError"]):
             pairs=config.losses.ulr > 0,
             points=config.data.points,
             filled=config.model.fills_holes,
+            film=config.data.film,
         )
         draws = [np.random.default_rng([config.seed, number, i]) for i in range(stage.batch)]
         examples = [
@@ -58,29 +63,51 @@ class Batches(Dataset["Batch | FaceRestoreError"]):
 
 
 def batches_from(
-    step: int, config: TrainConfig, samples: Sequence[Sample], *, process: int, processes: int
+    step: int,
+    config: TrainConfig,
+    samples: Sequence[Sample],
+    *,
+    process: int,
+    processes: int,
+    device: torch.device,
 ) -> Iterator[Batch]:
-    """The batches of one of some processes from a step on, to the end.
+    """The batches of one of some processes from a step on, to the end, with their echoes.
 
     Raises BadInputError for a sample that is no picture, when it is its turn.
     """
-    a_step = config.optimizer.accumulate * processes
-    first, end = step * a_step + process, config.steps * a_step
+    accumulate, echoes = config.optimizer.accumulate, config.data.echoes
+    first, end = (
+        step * accumulate,
+        config.steps * accumulate,
+    )
+    numbers = range(first // echoes, -(-end // echoes))
     workers = config.data.workers
     loader = DataLoader(
-        Batches(config, samples, a_step),
+        Batches(config, samples, accumulate * processes),
         batch_size=None,
-        sampler=range(first, end, processes),
+        sampler=[number * processes + process for number in numbers],
         num_workers=workers,
         prefetch_factor=PREFETCHED if workers else None,
         worker_init_fn=_one_thread,
-        # A forked worker inherits the locks of threads it does not have, and may wait for ever.
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context=_forkserver() if workers else None,
     )
-    for batch in loader:
+    for number, batch in zip(numbers, loader, strict=True):
         if isinstance(batch, FaceRestoreError):
             raise batch
-        yield batch
+        batch = batch.to(device)  # once for all of its echoes
+        for use in range(max(first, number * echoes), min(end, (number + 1) * echoes)):
+            yield batch.mirrored() if (use - number * echoes) % 2 else batch
+
+
+def _forkserver() -> BaseContext:
+    """Workers are forks of a process that has imported all of this and done nothing else.
+
+    A fork of this process would inherit the locks of threads it does not have, and might wait for
+    ever; many processes that import for themselves take most of a minute.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _one_thread(worker: int) -> None:

@@ -34,6 +34,9 @@ class Data:
 
     mixes:  weight of each mix of tasks;  reference_dropout: share without a reference
     points: landmarks a face (5 or 68);  workers: processes that make examples
+    film:   range of the film's pixels a pixel of the crop, see `Drawing`
+    echoes: steps made with each batch, mirrored in turn, each with noise of its own: for cards
+            that are faster than what draws the examples ("data echoing", Choi et al. 2019)
     """
 
     train: tuple[str, ...]
@@ -42,6 +45,8 @@ class Data:
     reference_dropout: float = 0.5
     points: int = 5
     workers: int = 1
+    film: tuple[float, float] = (1.0, 1.0)
+    echoes: int = 1
 
     def __post_init__(self) -> None:
         for mix in self.mixes:
@@ -54,6 +59,8 @@ class Data:
             reference_dropout=0 <= self.reference_dropout <= 1,
             points=self.points in MIRRORED,
             workers=self.workers >= 0,
+            film=0.25 <= self.film[0] <= self.film[1] <= 4,
+            echoes=self.echoes >= 1,
         )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,7 +24,7 @@ from facerestore.errors import BadInputError
 from facerestore.frames import TASK_NAMES, Tasks
 from facerestore.models.fill import fill_holes
 from facerestore.training.damage import draw_stock
-from facerestore.training.degrade import degrade
+from facerestore.training.degrade import cut_out, degrade
 from facerestore.training.look import like_film
 from facerestore.training.motion import TEMPLATE_POINTS, moving_clip
 
@@ -90,6 +90,8 @@ class Drawing:
     reference_dropout: share of examples without a reference (SVFR paper section 4.3: 0.5)
     pairs:    whether a second degradation is wanted;  points: landmarks a face
     filled:   whether holes are shown filled instead of white
+    film:     range of the film's pixels a pixel of the crop: clips are spoilt as part of a film of
+              that resolution and then cut out
     """
 
     size: int
@@ -100,6 +102,7 @@ class Drawing:
     pairs: bool
     points: int
     filled: bool = False
+    film: tuple[float, float] = (1.0, 1.0)
 
 
 def read_samples(tars: Sequence[Path]) -> list[Sample]:
@@ -207,18 +210,21 @@ def draw_example(
 ) -> Example:
     """Draw one training example; see `clean_clip` for `full`."""
     sample = samples[int(rng.integers(len(samples)))]
-    n = drawing.frames
-    clean, landmarks = clean_clip(sample, n + 1, drawing, rng, full=full)
+    n, size = drawing.frames, drawing.size
+    side = 2 * round(size * np.exp(rng.uniform(*np.log(drawing.film))) / 2)
+    clean, landmarks = clean_clip(
+        sample, n + 1, replace(drawing, size=side), rng, full=round(full * side / size)
+    )
     clean = like_film(clean, rng)
     order = rng.permutation(n + 1)
     weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
     tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))
     reference = None
     if rng.random() >= drawing.reference_dropout:
-        reference = _soften(clean[order[0]], rng)
+        reference = _soften(cut_out(clean[order[:1]], size)[0], rng)
     stock = draw_stock(rng)  # part of the target, so both degradations share it
-    first = degrade(clean[:n], tasks, rng, stock=stock)
-    other = degrade(clean[:n], tasks, rng, stock=stock) if drawing.pairs else None
+    first = degrade(clean[:n], tasks, rng, stock=stock, size=size)
+    other = degrade(clean[:n], tasks, rng, stock=stock, size=size) if drawing.pairs else None
     return Example(
         first.target,
         _shown(first, drawing),

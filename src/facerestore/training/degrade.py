@@ -29,6 +29,7 @@ from facerestore.training.damage import (
 )
 from facerestore.training.holes import draw_holes
 from facerestore.video.compress import recompress
+from facerestore.video.planes import resampled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,6 +177,16 @@ def degrade_blind(
     return np.stack(enlarged).astype(np.uint8, copy=False)
 
 
+def cut_out(frames: Bytes, size: int) -> Bytes:
+    """uint8 [F, size, size, 3]: square frames as `restore` cuts a crop out of a film."""
+    if frames.shape[1] == size:
+        return frames
+    scale = frames.shape[1] / size
+    matrix = np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]])
+    crops = np.stack([resampled(frame.astype(np.float32), matrix, size) for frame in frames])
+    return np.clip(crops + 0.5, 0, 255).astype(np.uint8)
+
+
 def _even(length: float) -> int:
     return max(16, int(length / 2) * 2)  # never above: enlarging would leave an odd size
 
@@ -256,21 +267,31 @@ def _noise_gain(frame: Bytes, kind: str) -> NDArray[np.float32] | float:
 
 
 def degrade(
-    clean: Bytes, tasks: Tasks, rng: np.random.Generator, *, stock: Stock | None = None
+    clean: Bytes,
+    tasks: Tasks,
+    rng: np.random.Generator,
+    *,
+    stock: Stock | None = None,
+    size: int | None = None,
 ) -> Degraded:
     """Draw and apply what `tasks` have to undo to a clip [F, H, W, 3].
 
     stock: None = drawn, too
+    size:  px of the crop that is cut out of square frames of a film once they are blurred, noisy
+           and compressed; None = the frames are a crop already
     Order of the released code: degrade, grey, then white where the holes are. The target keeps what
     the stock made of the light: grading a film is not a face's business.
     """
     stock = stock or draw_stock(rng)
-    target = bad = fade(clean, stock.fade)
+    film = bad = fade(clean, stock.fade)
+    side = film.shape[1] if size is None else size
     if tasks.bfr:
-        bad = degrade_blind(target, draw_blind(rng), rng)
+        bad = degrade_blind(film, draw_blind(rng), rng, scale=film.shape[1] / side)
+    target = cut_out(film, side)
+    bad = cut_out(bad, side) if tasks.bfr else target
     if tasks.color:
         bad, target = grey_stock(bad, stock), with_luma(target, grey_stock(target, stock))
     if not tasks.inpaint:
         return Degraded(bad, target, None)
-    holes = draw_holes(len(clean), clean.shape[1:3], rng)
+    holes = draw_holes(len(target), target.shape[1:3], rng)
     return Degraded(np.where(holes[..., None], np.uint8(WHITE), bad), target, holes)

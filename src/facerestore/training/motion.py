@@ -10,7 +10,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from facerestore.frames import Bytes, Floats
+
+    Maps = NDArray[np.float32]
 
 # Eyes, nose tip, mouth corners of the crops, fractions of the side: the 512-px template of
 # facexlib's FaceRestoreHelper
@@ -76,8 +80,9 @@ def moving_clip(
     for t, gain in zip(time, light, strict=True):
         xy = _move(grid, pose(t), side)
         for field, phase in zip(fields, phases, strict=False):
-            xy = xy + field * np.sin(2 * np.pi * t + phase) * side / zoom  # of what is shown
-        x, y = xy[..., 0].astype(np.float32), xy[..., 1].astype(np.float32)
+            moved = np.sin(2 * np.pi * t + phase) * side / zoom  # of what is shown
+            xy += field * np.float32(moved)
+        x, y = cv2.split(xy)
         picture = cv2.remap(portrait, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         frames.append(np.clip(picture * gain + 0.5, 0, 255).astype(np.uint8))
         found.append(_followed(points * side - 0.5, xy))
@@ -93,7 +98,7 @@ def _mirrored(landmarks: Floats) -> Floats:
     return turned[:, MIRRORED[landmarks.shape[1]]]
 
 
-def _followed(points: Floats, xy: Floats) -> Floats:
+def _followed(points: Floats, xy: Maps) -> Floats:
     """Where in the output the portrait's points [K, 2] come to lie: the inverse of the map `xy`.
 
     Newton's steps with the map's mean slope; outside the picture the map goes on at its edge.
@@ -105,20 +110,18 @@ def _followed(points: Floats, xy: Floats) -> Floats:
     at = (points - xy[size // 2, size // 2]) @ back.T + size // 2
     for _ in range(FOLLOWED):
         inside = np.clip(at, 0, size - 1).astype(np.float32)
-        seen = cv2.remap(
-            xy.astype(np.float32), inside[None, :, 0], inside[None, :, 1], cv2.INTER_LINEAR
-        )[0]
+        seen = cv2.remap(xy, inside[None, :, 0], inside[None, :, 1], cv2.INTER_LINEAR)[0]
         seen = seen + (at - inside) @ np.column_stack([along_x, along_y]).T
         at = at + (points - seen) @ back.T
     return at
 
 
-def _grid(size: int, portrait: int, zoom: float, rng: np.random.Generator) -> Floats:
-    """float64 [S, S, 2]: where in the portrait each output pixel looks, before motion."""
+def _grid(size: int, portrait: int, zoom: float, rng: np.random.Generator) -> Maps:
+    """float32 [S, S, 2]: where in the portrait each output pixel looks, before motion."""
     side = portrait / zoom
     corner = rng.uniform(0, portrait - side, 2)
     axis = (np.arange(size) + 0.5) / size * side - 0.5
-    return np.stack(np.meshgrid(axis + corner[0], axis + corner[1]), axis=-1)
+    return np.stack(np.meshgrid(axis + corner[0], axis + corner[1]), axis=-1).astype(np.float32)
 
 
 def _pose(rng: np.random.Generator) -> Callable[[float], Floats]:
@@ -129,15 +132,16 @@ def _pose(rng: np.random.Generator) -> Callable[[float], Floats]:
     return lambda t: base + sway * np.sin(2 * np.pi * rate * t + phase)
 
 
-def _move(grid: Floats, pose: Floats, side: int) -> Floats:
+def _move(grid: Maps, pose: Floats, side: int) -> Maps:
     angle, scale, dx, dy = pose
     c, s = np.cos(angle) * scale, np.sin(angle) * scale
-    centred = grid - side / 2
-    return centred @ np.array([[c, s], [-s, c]]) + side / 2 + np.array([dx, dy]) * side
+    turn = np.array([[c, -s, dx * side + side / 2], [s, c, dy * side + side / 2]])
+    turn[:, 2] -= turn[:, :2] @ [side / 2, side / 2]
+    return np.asarray(cv2.transform(grid, turn), np.float32)
 
 
-def _warp_field(size: int, rng: np.random.Generator) -> Floats:
-    """float64 [S, S, 2], fractions of the side: a soft bend, and mouth or eyes that move."""
+def _warp_field(size: int, rng: np.random.Generator) -> Maps:
+    """float32 [S, S, 2], fractions of the side: a soft bend, and mouth or eyes that move."""
     coarse = rng.normal(0, 0.006, (4, 4, 2))
     field = np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float64)
     spots = (MOUTH,) if rng.random() < 0.6 else EYES
@@ -148,4 +152,4 @@ def _warp_field(size: int, rng: np.random.Generator) -> Floats:
             * np.exp(-(((axis - y) / 0.05) ** 2))[:, None]
         )
         field[..., 1] += bump * (axis - y)[:, None] * rng.uniform(0, 0.5)
-    return field
+    return field.astype(np.float32)

@@ -22,6 +22,7 @@ from facerestore.training.losses import (
     pixel_loss,
     prior_loss,
 )
+from facerestore.training.motion import MIRRORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,17 @@ class Batch:
             name: None if value is None else value.to(device) for name, value in vars(self).items()
         }
         return Batch(**moved)
+
+    def mirrored(self) -> Batch:
+        """The same, left and right exchanged."""
+        turned: dict[str, Any] = {
+            name: None if value is None else value.flip(-1)
+            for name, value in vars(self).items()
+            if name not in ("known", "gamma", "landmarks")
+        }
+        order = MIRRORED[self.landmarks.shape[2]]
+        away = torch.stack([1 - self.landmarks[..., 0], self.landmarks[..., 1]], dim=-1)
+        return replace(self, landmarks=away[:, :, order], **turned)
 
 
 def collate(examples: Sequence[Example], *, faces: bool) -> Batch:

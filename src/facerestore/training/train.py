@@ -29,7 +29,7 @@ from facerestore.training.objective import Batch, draw_sigma
 from facerestore.training.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from facerestore.training.objective import Objective
 
     Loss = Callable[["Run", Batch, torch.Generator], dict[str, torch.Tensor]]
+    Losses = Mapping[str, float | torch.Tensor]
 
 LOG_STEPS = 20
 LEAST_RATE = 0.02  # of the learning rate, at the end
@@ -54,7 +55,8 @@ class Run:
     objective: the trained networks and their losses;  wrapped: the same, ready for many processes
     frozen:    networks that are used but not trained, by kind
     average:   moving average of the weights;  step: steps done;  seconds: trained so far
-    losses:    of each step since the last line of the log
+    losses:    of each step since the last line of the log, and the norm of its gradients; numbers
+               that nothing waits for, so that a card always has its next step to do
     """
 
     config: TrainConfig
@@ -66,7 +68,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
-    losses: list[dict[str, float]] = field(default_factory=list)
+    losses: list[Losses] = field(default_factory=list)
 
     def origin(self) -> str:
         """Where the weights come from, for the model's facts."""
@@ -109,14 +111,18 @@ def train(
         samples,
         process=run.accelerator.process_index,
         processes=run.accelerator.num_processes,
+        device=run.accelerator.device,
     )
     while run.step < config.steps and not _any(run, clock.over()):
         run.losses.append(_step(run, batches, loss_of or paper_loss))
         run.seconds = clock.trained()
         if run.step % LOG_STEPS and run.step < config.steps:
             continue
+        means = _means(run.losses)
+        if not np.isfinite(means["norm"]):
+            raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
         if log:
-            log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | _means(run.losses))
+            log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | means)
         run.losses = []
         if log and clock.save_due(config.saving.minutes):
             measured = clock.validation_due()
@@ -136,8 +142,8 @@ def _any(run: Run, here: bool) -> bool:
     return bool(run.accelerator.reduce(flag, "sum") > 0)  # pyright: ignore[reportOperatorIssue]
 
 
-def _means(losses: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([part[name] for part in losses])) for name in losses[0]}
+def _means(losses: Sequence[Losses]) -> dict[str, float]:
+    return {name: float(np.mean([float(part[name]) for part in losses])) for name in losses[0]}
 
 
 def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
@@ -179,8 +185,8 @@ def take_up(run: Run, path: Path) -> None:
         raise ModelError(text) from None
 
 
-def _step(run: Run, batches: Iterator[Batch], loss_of: Loss) -> dict[str, float]:
-    """One step of the optimizer; the losses by name."""
+def _step(run: Run, batches: Iterator[Batch], loss_of: Loss) -> Losses:
+    """One step of the optimizer; the losses by name, and "norm", that of the gradients."""
     plan, accelerator = run.config.optimizer, run.accelerator
     for group in run.optimizer.param_groups:
         group["lr"] = rate(run.config, run.step)
@@ -188,16 +194,15 @@ def _step(run: Run, batches: Iterator[Batch], loss_of: Loss) -> dict[str, float]
     for part in range(plan.accumulate):
         number = (run.step * plan.accumulate + part) * accelerator.num_processes
         generator = _generator(run.config.seed, number + accelerator.process_index)
-        found.append(loss_of(run, next(batches).to(accelerator.device), generator))
+        found.append(loss_of(run, next(batches), generator))
         accelerator.backward(found[-1]["total"] / plan.accumulate)
     norm = accelerator.clip_grad_norm_(run.objective.parameters(), CLIP_NORM)
-    if not torch.isfinite(torch.as_tensor(norm)):
-        raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
     run.optimizer.step()
     run.optimizer.zero_grad()
     run.average.update_parameters(run.objective)
     run.step += 1
-    return {name: float(np.mean([float(f[name].detach()) for f in found])) for name in found[0]}
+    means = {name: torch.stack([f[name].detach() for f in found]).mean() for name in found[0]}
+    return means | {"norm": torch.as_tensor(norm)}
 
 
 def rate(config: TrainConfig, step: int) -> float:
@@ -223,8 +228,8 @@ def latent_noise(config: TrainConfig, batch: Batch, generator: torch.Generator) 
     shape = (count, frames, channels, size // cell, size // cell)
     if config.model.shared_noise:  # as when restoring: all frames start from the same noise
         shape = (count, 1, *shape[2:])
-    noise = torch.randn(shape, generator=generator).expand(-1, frames, -1, -1, -1)
-    return noise.to(batch.bad.device)
+    noise = torch.randn(shape, generator=generator).to(batch.bad.device)
+    return noise.expand(-1, frames, -1, -1, -1)
 
 
 def _generator(seed: int, number: int) -> torch.Generator:
@@ -248,7 +253,7 @@ def _save(
             "optimizer": run.optimizer.state_dict(),
             "step": run.step,
             "seconds": run.seconds,
-            "losses": run.losses,
+            "losses": [{n: float(loss) for n, loss in one.items()} for one in run.losses],
         },
         part,
     )

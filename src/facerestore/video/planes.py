@@ -191,15 +191,22 @@ def _sample(plane: NDArray[Any], to_plane: Floats, size: int) -> Picture:
     if place is None:  # far outside: the nearest edge
         x, y = np.clip(to_plane @ [size / 2, size / 2, 1], 0, np.array(plane.shape[::-1]) - 1)
         return np.full((size, size), plane[int(y), int(x)], np.float32)
-    part = place.part(plane).astype(np.float32)
-    shrink = place.scale
+    return resampled(place.part(plane).astype(np.float32), place.local, size)
+
+
+def resampled(picture: Picture, matrix: Floats, size: int) -> Picture:
+    """float32 [size, size, ...]: how every crop is cut out of a picture [H, W, ...].
+
+    matrix: [2, 3], crop px -> px of the picture, continuous coordinates
+    Smoothed first where the crop shrinks it; outside the picture its edge is repeated.
+    """
+    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if shrink > 1.05:
-        part = _smooth(part, shrink)
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    grid = pixel_matrix(place.local)
-    border = cv2.BORDER_REPLICATE
+        picture = _smooth(picture, shrink)
+    flags, border = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
+    grid = pixel_matrix(matrix)
     return np.asarray(
-        cv2.warpAffine(part, grid, (size, size), flags=flags, borderMode=border), np.float32
+        cv2.warpAffine(picture, grid, (size, size), flags=flags, borderMode=border), np.float32
     )
 
 
