@@ -19,6 +19,7 @@ from facerestore.faces.guard import FLOOR, steady_strengths, strength_for
 from facerestore.faces.identity import appearance, best_frame, same_person
 from facerestore.faces.paste import tint_of
 from facerestore.frames import Reference
+from facerestore.models.colours import steady_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +149,8 @@ class People:
 
     def _answer(self, person: Person, clip: FaceClip, on_step: Callable[[], None]) -> Answer:
         restored = self._run(clip, person.reference, on_step)
+        if self.options.tasks.color:
+            restored = steady_clip(restored)
         likeness = self._likeness(clip, restored)
         if likeness is None:
             return Answer(restored, np.ones(len(clip)))

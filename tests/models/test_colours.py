@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerestore.models.colours import Colours, coloured, steadied
+from facerestore.models.colours import Colours, coloured, steadied, steady_clip
 
 SIDE = 64
 
@@ -92,3 +92,38 @@ def test_colours_change_no_lightness():
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"expected grey \[S, S\]"):
         Colours(np.zeros((4, 4), np.uint8), np.zeros((5, 5, 2), np.float32), 0.0)
+
+
+def coloured_clip(count, *, moved=0, flicker=0.0):
+    """Frames of one moving picture, its colours disturbed in each; and the clean ones."""
+    rng, clean, bad = np.random.default_rng(3), [], []
+    ab = cv2.resize(rng.uniform(-30, 30, (4, 4, 2)).astype(np.float32), (SIDE, SIDE))
+    for number in range(count):
+        grey = grey_picture(moved * number).astype(np.float32) / 400 + 0.25
+        here = np.roll(ab, moved * number, axis=1)
+        noise = cv2.resize(rng.normal(0, 1, (8, 8, 2)).astype(np.float32), (SIDE, SIDE))
+        for frames, colours in ((clean, here), (bad, here + flicker * noise)):
+            frames.append(np.rint(coloured(grey, colours) * 255).astype(np.uint8))
+    return np.stack(clean), np.stack(bad)
+
+
+def lab(frames):
+    return np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) for f in frames])
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_colours_of_a_clip_flicker_less_and_come_closer_to_the_truth(moved):
+    clean, bad = coloured_clip(20, moved=moved, flicker=8.0)
+    truth, before, after = (lab(frames)[..., 1:] for frames in (clean, bad, steady_clip(bad)))
+    assert np.abs(after - truth).mean() < 0.6 * np.abs(before - truth).mean()
+    moves = [np.abs(np.diff(ab - truth, axis=0)).mean() for ab in (before, after)]
+    assert moves[1] < 0.3 * moves[0]
+
+
+def test_a_clip_keeps_its_brightness_and_has_no_direction_in_time():
+    _, bad = coloured_clip(9, moved=1, flicker=8.0)
+    steady = steady_clip(bad)
+    assert np.abs(lab(steady)[..., 0] - lab(bad)[..., 0]).mean() < 0.2
+    backwards = steady_clip(bad[::-1].copy())[::-1]
+    assert np.abs(steady.astype(int) - backwards).max() <= 1
+    assert np.abs(steady_clip(bad[:1]).astype(int) - bad[:1]).max() <= 1

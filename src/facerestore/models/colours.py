@@ -1,4 +1,6 @@
-"""New colours of whole pictures: smoothed in time, then laid over the picture's own brightness.
+"""New colours, smoothed in time along the motion, so that they do not flicker.
+
+Of whole pictures, which are then laid over the picture's own brightness, and of clips of faces.
 
 Colours are CIE L*a*b*'s a and b, as OpenCV scales them: float32, about -128..127.
 """
@@ -23,6 +25,7 @@ LEAST_SECONDS = 1e-3  # between two pictures, whatever their times say
 SAME = 10.0  # codes by which brightness may differ where two pictures show the same thing
 LOOK = 9  # px, side of the square in which brightness is compared, so that grain does not matter
 MOST = 127.0  # of a and b
+CLIP_FRAMES = 12  # in a clip of a face, colours so many frames away count 1/e
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,35 @@ def steadied(new: Colours, before: Colours | None) -> Colours:
     passed = max(new.seconds - before.seconds, LEAST_SECONDS)
     keep = np.float32(np.exp(-passed / MEMORY_SECONDS)) * np.exp(-((off / SAME) ** 2))[..., None]
     return Colours(new.grey, np.asarray(new.ab + keep * (old - new.ab), np.float32), new.seconds)
+
+
+def steady_clip(frames: Bytes) -> Bytes:
+    """A coloured clip, uint8 RGB [F, S, S, 3]: colours averaged with those before and after.
+
+    Both ways alike, so nothing lags behind; L* stays.
+    """
+    step = MEMORY_SECONDS / CLIP_FRAMES
+    forth: list[NDArray[np.float16]] = []
+    before: Colours | None = None
+    for number, picture in enumerate(frames):
+        before = steadied(_seen(_lab(picture), number * step), before)
+        forth.append(before.ab.astype(np.float16))  # kept for the whole clip
+    result, after = np.empty_like(frames), None
+    for number in reversed(range(len(frames))):
+        lab = _lab(frames[number])
+        after = steadied(_seen(lab, -number * step), after)
+        lab[..., 1:] = (forth[number] + after.ab) / 2
+        rgb = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255
+        result[number] = np.clip(np.rint(rgb), 0, 255)
+    return result
+
+
+def _lab(picture: Bytes) -> Picture:
+    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
+
+
+def _seen(lab: Picture, seconds: float) -> Colours:
+    return Colours(np.rint(lab[..., 0] * 2.55).astype(np.uint8), lab[..., 1:].copy(), seconds)
 
 
 def coloured(grey: Picture, ab: Picture) -> Picture:
