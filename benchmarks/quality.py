@@ -30,7 +30,8 @@ from facerestore.options import RestoreOptions, load_tools
 from facerestore.restore import restore
 from facerestore.survey import survey
 from facerestore.training.spoil import degrade_film
-from facerestore.video.planes import crop_rgb, picture_of, with_picture
+from facerestore.video.layout import as_rgb
+from facerestore.video.planes import crop_rgb, with_picture
 from facerestore.video.reader import open_video
 from facerestore.video.writer import create_like
 
@@ -110,7 +111,7 @@ def filtered(spoilt, output, change):
     film = open_video(spoilt)
     with create_like(film, output, profile="lossless", note="", overwrite=True) as sink:
         for frame in film.frames():
-            sink.write(with_picture(frame, change(np.ascontiguousarray(picture_of(frame)))))
+            sink.write(with_picture(frame, change(as_rgb(frame))))
 
 
 def nlmeans(picture):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from facerestore.errors import BadInputError
 from facerestore.survey import Step, survey
-from facerestore.training.damage import draw_stock, fade, grey_stock
+from facerestore.training.damage import draw_stock, grey_stock
 from facerestore.training.degrade import CROP_SIZE, WHITE, degrade_blind, draw_blind
 from facerestore.training.holes import draw_holes
+from facerestore.video.layout import as_rgb
 from facerestore.video.output import atomic
-from facerestore.video.planes import picture_of, with_picture
+from facerestore.video.planes import with_picture
 from facerestore.video.reader import open_video
 from facerestore.video.writer import create_like
 
@@ -66,14 +67,15 @@ def degrade_film(
 
     severity: of blind degradation, None = drawn
     Sizes of blur, dirt and holes go by the largest face of the first seconds (without a face, by
-    the picture's shorter side). With inpaint the holes' mask is written beside the output.
+    the picture's shorter side). Nothing fades, as no task undoes that. With inpaint the holes'
+    mask is written beside the output.
     Raises BadInputError for interlaced and HDR films, UsageError for an unknown severity.
     """
     film = open_video(source)
     if film.info.interlaced or film.info.hdr:
         raise BadInputError(f"{source}: interlaced or HDR; degrade takes progressive SDR films")
     rng = np.random.default_rng(seed)
-    stock, draw = draw_stock(rng), draw_blind(rng, severity=severity)
+    stock, draw = replace(draw_stock(rng), fade=0.0), draw_blind(rng, severity=severity)
     found = survey(film, detector, end_seconds=LOOKED_AT_SECONDS, largest_only=True, listen=listen)
     corner, side = _face_square(film, found)
     hole, mask = None, None
@@ -90,7 +92,7 @@ def degrade_film(
             create_like(film, output, profile=profile, note=note, overwrite=overwrite)
         )
         for number, frames in enumerate(_chunks(film)):
-            pictures = fade(np.stack([picture_of(frame) for frame in frames]), stock.fade)
+            pictures = np.stack([as_rgb(frame) for frame in frames])
             if tasks.bfr:
                 drawn = np.random.default_rng([seed, number])
                 pictures = degrade_blind(pictures, draw, drawn, scale=side / CROP_SIZE, first=count)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from facerestore.video.layout import ROUNDED, as_frame, as_rgb
+
 if TYPE_CHECKING:
     from facerestore.frames import Bytes
 
@@ -25,13 +27,12 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         for picture in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = as_frame(picture).reformat(format=stream.pix_fmt, interpolation=ROUNDED)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     memory.seek(0)
     with av.open(memory, "r") as back:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in back.decode(video=0)]
-    return np.stack(pictures).astype(np.uint8, copy=False)
+        return np.stack([as_rgb(frame) for frame in back.decode(video=0)])
 
 
 def _options(codec: str, quantizer: int) -> dict[str, str]:

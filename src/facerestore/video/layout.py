@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,9 @@ LUMA_WEIGHTS = {  # Kr, Kb of ITU-R BT.601, BT.709, BT.2020
 }
 FULL_RANGE = 2
 HD_HEIGHT = 720  # untagged pictures at least this high are taken as BT.709
+# How swscale converts to and from RGB: with less it cuts fractions off, so that a picture becomes
+# a code or more darker each time, and takes the nearest chroma sample instead of those around.
+ROUNDED = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 PADDED_RGB = ("bgr0", "rgb0", "0rgb", "0bgr")
 
 
@@ -85,6 +89,11 @@ def plane_views(frame: VideoFrame) -> list[NDArray[Any]]:
 def as_frame(picture: Bytes) -> VideoFrame:
     """A frame of a picture, uint8 RGB [H, W, 3]."""
     return VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+
+
+def as_rgb(frame: VideoFrame) -> Bytes:
+    """uint8 RGB [H, W, 3]: the coded picture as it is stored, not turned upright."""
+    return np.asarray(frame.reformat(format="rgb24", interpolation=ROUNDED).to_ndarray(), np.uint8)
 
 
 def with_chroma(frame: VideoFrame) -> VideoFrame:

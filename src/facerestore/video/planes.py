@@ -14,7 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from facerestore.video.geometry import lies, upright
-from facerestore.video.layout import Layout, layout, rgb_to_yuv
+from facerestore.video.layout import ROUNDED, Layout, as_frame, layout, rgb_to_yuv
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,16 +36,11 @@ def detector_picture(frame: VideoFrame, info: FilmInfo, *, long_side: int) -> tu
     return np.ascontiguousarray(upright(small, info.to_coded), np.uint8), scale
 
 
-def picture_of(frame: VideoFrame) -> Bytes:
-    """uint8 RGB [H, W, 3]: the coded picture as it is stored, not turned upright."""
-    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-
-
 def with_picture(frame: VideoFrame, picture: Bytes) -> VideoFrame:
     """A frame like `frame` (format, colours, time) that shows a picture uint8 RGB [H, W, 3]."""
-    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    shown = rgb.reformat(
+    shown = as_frame(picture).reformat(
         format=frame.format.name,
+        interpolation=ROUNDED,
         dst_colorspace=frame.colorspace,
         dst_color_range=frame.color_range,
     )

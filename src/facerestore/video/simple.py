@@ -15,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from facerestore.errors import BadInputError
 from facerestore.video.container import check_size, opened, packets, video_stream
 from facerestore.video.geometry import display_matrix
+from facerestore.video.layout import ROUNDED, as_frame, as_rgb
 from facerestore.video.output import atomic
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ def _set_up(stream: av.VideoStream, picture: Bytes, time_base: Fraction) -> None
 
 
 def _yuv_frame(picture: Bytes, time: int, time_base: Fraction) -> VideoFrame:
-    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    frame = rgb.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+    frame = as_frame(picture).reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=ROUNDED,
     )
     frame.pts, frame.time_base = time, time_base
     return frame
@@ -151,7 +154,7 @@ def _pictures(path: Path) -> Iterator[Bytes]:
 
 
 def _upright(frame: VideoFrame) -> Bytes:
-    picture = frame.to_ndarray(format="rgb24")
+    picture = as_rgb(frame)
     linear = display_matrix(frame)
     if linear[0, 0] == 0:  # a quarter turn: x and y change places
         picture = picture.swapaxes(0, 1)
