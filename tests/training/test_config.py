@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from facerestore.errors import UsageError
+from facerestore.models.checkpoint import find_model, load_network
 from facerestore.training.config import Losses, read_config
 from facerestore.training.data import MIXES
+from facerestore.training.networks import start
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINI = (CONFIGS / "mini.toml").read_text()
@@ -112,3 +115,13 @@ def test_no_file_a_folder_and_no_text(tmp_path):
     (tmp_path / "c.toml").write_text("")
     with pytest.raises(UsageError, match="missing"):
         read_config(tmp_path / "c.toml")
+
+
+def test_the_short_run_begins_with_the_bundled_model():
+    short, full = (read_config(CONFIGS / f"{name}.toml") for name in ("short", "mini"))
+    assert short.losses == full.losses
+    assert short.noise == full.noise
+    objective, _ = start(short, CONFIGS / short.network.start)
+    bundled = load_network(find_model("mini"), "unet", dtype=torch.float32)
+    mine, theirs = objective.unet.conv_out.weight, bundled.conv_out.weight
+    assert torch.equal(mine, theirs)

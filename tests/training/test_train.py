@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -89,15 +90,21 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(trained, toml, shards, tmp_
     command = [sys.executable, "-m", "facerestore", "train", toml, "--data", shards]
     command += ["--work", work, "--device", "cpu"]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as here: threads round differently
+    helped = tmp_path / "helped.toml"
+    helped.write_text(toml.read_text().replace("workers = 0", "workers = 1"))
+    command[command.index(toml)] = helped
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, env=one_thread)
     try:
         end = time.monotonic() + 120
         while not (work / "model").exists() and time.monotonic() < end:
             time.sleep(0.02)
             assert process.poll() is None
+        helpers = psutil.Process(process.pid).children(recursive=True)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    assert helpers
+    assert not psutil.wait_procs(helpers, timeout=30)[1]  # none is left behind
     step = torch.load(work / "state.pt", weights_only=True)["step"]
     assert 0 < step < 40
     with (work / "log.jsonl").open("a") as file:

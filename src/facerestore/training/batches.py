@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiprocessing import get_context
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from facerestore.errors import BadInputError, FaceRestoreError
+from facerestore.sandbox import end_with_parent
 from facerestore.training.data import Drawing, draw_example
 from facerestore.training.objective import Batch, collate
 
@@ -111,6 +113,7 @@ def _forkserver() -> BaseContext:
 
 
 def _one_thread(worker: int) -> None:
+    Thread(target=end_with_parent, daemon=True).start()  # PyTorch watches the fork server instead
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

@@ -116,14 +116,12 @@ def train(
     while run.step < config.steps and not _any(run, clock.over()):
         run.losses.append(_step(run, batches, loss_of or paper_loss))
         run.seconds = clock.trained()
-        if run.step % LOG_STEPS and run.step < config.steps:
-            continue
-        means = _means(run.losses)
-        if not np.isfinite(means["norm"]):
-            raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
-        if log:
-            log.losses(run.step, {"minutes": round(run.seconds / 60, 2)} | means)
-        run.losses = []
+        if run.step % LOG_STEPS == 0 or run.step == config.steps:
+            _check(run)
+            if log:
+                minutes = {"minutes": round(run.seconds / 60, 2)}
+                log.losses(run.step, minutes | _means(run.losses))
+            run.losses = []
         if log and clock.save_due(config.saving.minutes):
             measured = clock.validation_due()
             _save(run, work, log, held_out if measured else None, listen)
@@ -132,6 +130,12 @@ def train(
         _save(run, work, log, held_out, listen)
         log.close()
     return run
+
+
+def _check(run: Run) -> None:
+    """Raise ModelError if a gradient was not finite: such a run must not be saved."""
+    if not all(np.isfinite(float(losses["norm"])) for losses in run.losses):
+        raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
 
 
 def _any(run: Run, here: bool) -> bool:
@@ -245,6 +249,7 @@ def _save(
     listen: Callable[[str], None],
 ) -> None:
     """Write state and model; where there are held-out samples, try the model on them."""
+    _check(run)
     part = work / "state.part"
     torch.save(
         {
@@ -262,7 +267,8 @@ def _save(
     networks = finished(run.objective, run.average.module.state_dict())
     write_model(work / "model", networks | run.frozen, facts, torch.bfloat16)
     if held_out is None:
-        return
+        return listen(f"step {run.step}: saved")
+    listen(f"step {run.step}: saved, now tried on held-out clips")
     tried = restorer(networks | run.frozen, facts, run.accelerator.device)
     scores, sheet = validate(tried, held_out, run.config)
     log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
