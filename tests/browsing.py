@@ -34,7 +34,7 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, video,
 
 def until(tab, condition):
     """Wait for a condition in JavaScript; the page's own rules forbid playwright's waiting."""
-    for _ in range(200):
+    for _ in range(1000):  # a busy machine plays films slowly
         if tab.evaluate(condition):
             return
         tab.wait_for_timeout(30)
