@@ -208,5 +208,5 @@ def test_a_closed_terminal_leaves_nothing_but_the_work(example, tmp_path):
         if '"restoring"' in line:
             break
     process.send_signal(signal.SIGHUP)
-    assert process.wait(60) == 130
+    assert process.wait(200) == 130
     assert [path.name for path in tmp_path.iterdir()] == [".o.mp4.facerestore"]
