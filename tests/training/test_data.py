@@ -289,7 +289,7 @@ def test_clips_are_spoilt_as_films_and_then_cut_out(shards):
                 np.abs(e.target.astype(float) - e.bad).mean()
                 for e in (
                     draw_example(samples, drawing(film=film, **blind), rng(n), full=64)
-                    for n in range(12)
+                    for n in range(40)
                 )
             ]
         )
@@ -359,3 +359,17 @@ def test_nothing_to_train_on(tmp_path, pack):
     with pytest.raises(BadInputError, match=r"x-\*\.tar: no such file; is --data the right folder"):
         find(tmp_path, ["a.tar", "x-*.tar"])
     assert find(tmp_path, ["*.tar"]) == [tmp_path / "a.tar"]
+
+
+def test_own_references_lie_between_the_spoilt_and_the_true_frame(shards):
+    """What the model has made itself is not clean: it must not learn to trust every reference."""
+    samples = read_samples([shards / "train.tar"])
+    same = {"mixes": {"bfr": 1.0}, "pairs": False, "reference_dropout": 0.0, "frames": 1}
+    between = 0
+    for number in range(8):
+        own = draw_example(samples, drawing(own_references=1.0, **same), rng(number), full=64)
+        low, high = np.minimum(own.bad, own.target)[0], np.maximum(own.bad, own.target)[0]
+        inside = (own.reference >= low).all() and (own.reference <= high).all()
+        ends = [np.abs(own.reference.astype(int) - end[0]).max() for end in (own.bad, own.target)]
+        between += bool(inside and min(ends) > 0)
+    assert between >= 2  # about half are of the frame after the clip, whose ends are not shown

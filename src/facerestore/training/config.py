@@ -34,6 +34,7 @@ class Data:
 
     mixes:  weight of each mix of tasks;  reference_dropout: share without a reference
     points: landmarks a face (5 or 68);  workers: processes that make examples
+    own_references: share of the references that are like the model's own frames, see `Drawing`
     film:   range of the film's pixels a pixel of the crop, see `Drawing`
     echoes: steps made with each batch, mirrored in turn, each with noise of its own: for cards
             that are faster than what draws the examples ("data echoing", Choi et al. 2019)
@@ -43,6 +44,7 @@ class Data:
     validation: tuple[str, ...]
     mixes: dict[str, float]
     reference_dropout: float = 0.5
+    own_references: float = 0.0
     points: int = 5
     workers: int = 1
     film: tuple[float, float] = (1.0, 1.0)
@@ -57,6 +59,7 @@ class Data:
         _check(
             "data",
             reference_dropout=0 <= self.reference_dropout <= 1,
+            own_references=0 <= self.own_references <= 1,
             points=self.points in MIRRORED,
             workers=self.workers >= 0,
             film=0.25 <= self.film[0] <= self.film[1] <= 4,

@@ -88,6 +88,8 @@ class Drawing:
     size, frames: of the clips;  zoomed: share that shows a part of the face at twice the detail
     mixes:    weight of each mix of tasks ("bfr,color": 0.2)
     reference_dropout: share of examples without a reference (SVFR paper section 4.3: 0.5)
+    own_references: share of the references that are like the model's own frames, somewhere between
+              a spoilt frame and the true one; the others are true frames
     pairs:    whether a second degradation is wanted;  points: landmarks a face
     filled:   whether holes are shown filled instead of white
     film:     range of the film's pixels a pixel of the crop: clips are spoilt as part of a film of
@@ -103,6 +105,7 @@ class Drawing:
     points: int
     filled: bool = False
     film: tuple[float, float] = (1.0, 1.0)
+    own_references: float = 0.0
 
 
 def read_samples(tars: Sequence[Path]) -> list[Sample]:
@@ -216,25 +219,29 @@ def draw_example(
         sample, n + 1, replace(drawing, size=side), rng, full=round(full * side / size)
     )
     clean = like_film(clean, rng)
-    order = rng.permutation(n + 1)
+    chosen = int(rng.integers(n + 1))  # the frame that is the reference
     weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
     tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))
+    stock = draw_stock(rng)  # part of the target, so both degradations share it
+    first = degrade(clean, tasks, rng, stock=stock, size=size)
+    other = degrade(clean, tasks, rng, stock=stock, size=size) if drawing.pairs else None
+    shown = _shown(first, drawing)
     reference = None
     if rng.random() >= drawing.reference_dropout:
-        reference = _soften(cut_out(clean[order[:1]], size)[0], rng)
-    stock = draw_stock(rng)  # part of the target, so both degradations share it
-    first = degrade(clean[:n], tasks, rng, stock=stock, size=size)
-    other = degrade(clean[:n], tasks, rng, stock=stock, size=size) if drawing.pairs else None
+        if rng.random() < drawing.own_references:
+            reference = _between(shown[chosen], first.target[chosen], rng)
+        else:
+            reference = _soften(cut_out(clean[chosen : chosen + 1], size)[0], rng)
     return Example(
-        first.target,
-        _shown(first, drawing),
-        _shown(other, drawing) if other else None,
-        first.holes,
-        other.holes if other else None,
+        first.target[:n],
+        shown[:n],
+        _shown(other, drawing)[:n] if other else None,
+        None if first.holes is None else first.holes[:n],
+        None if other is None or other.holes is None else other.holes[:n],
         reference,
         tasks,
         landmarks[:n],
-        five_points(landmarks[order[0]]),
+        five_points(landmarks[chosen]),
     )
 
 
@@ -252,8 +259,13 @@ def five_points(points: Floats) -> Floats:
     return np.stack([*eyes, points[30], points[48], points[54]])
 
 
+def _between(spoilt: Bytes, true: Bytes, rng: np.random.Generator) -> Bytes:
+    """A frame as the model makes it: its faults are those of the spoilt one, smaller."""
+    return np.asarray(cv2.addWeighted(true, share := rng.random(), spoilt, 1 - share, 0), np.uint8)
+
+
 def _soften(reference: Bytes, rng: np.random.Generator) -> Bytes:
-    """Half of the time slightly blurred: when restoring, the reference is the model's own frame."""
+    """Half of the time slightly blurred: somebody's picture is not always sharp."""
     if rng.random() < 0.5:
         return reference
     return np.asarray(cv2.GaussianBlur(reference, (0, 0), rng.uniform(*REFERENCE_BLUR)), np.uint8)
