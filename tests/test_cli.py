@@ -107,6 +107,18 @@ def test_impossible_wishes_are_explained(example, tmp_path, options, code, words
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["frobnicate"], ["restore", "a.mp4", "--strength", "3"], ["restore", "--strenght", "1"]],
+)
+def test_typing_errors_are_one_sentence(words):
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith(" --help\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_one_bad_film_does_not_stop_the_others(example, tmp_path):
     out = tmp_path / "out"
     wrong = bad(tmp_path, "wrong.mp4", b"no film")

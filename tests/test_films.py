@@ -71,7 +71,7 @@ def test_patterns(tmp_path, monkeypatch):
     jobs = find_jobs([Path("**/*.avi")], tmp_path / "o")
     assert [str(job.source) for job in jobs] == ["b.avi", "c/d.avi", "what?.avi"]
     assert find_jobs([Path("what?.avi")], None) == [Job(Path("what?.avi"))]
-    with pytest.raises(UsageError, match="matches no file"):
+    with pytest.raises(BadInputError, match="matches no file"):
         find_jobs([Path("*.mkv")], tmp_path / "o")
 
 
@@ -149,7 +149,7 @@ for bad in (lambda: open_video(jobs[1].source), lambda: open_video(root / "close
 )
 def test_what_cannot_be_meant(tmp_path, monkeypatch, inputs, out, words):
     monkeypatch.chdir(tree(tmp_path / "here"))
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises((UsageError, BadInputError), match=words):
         find_jobs([Path(name) for name in inputs], None if out is None else Path(out))
 
 

@@ -47,6 +47,8 @@ from facerestore.cli_options import (
 )
 from facerestore.running import guarded, look_all, restore_all, seconds_from
 
+Misused: Any = typer.BadParameter.__bases__[0]  # click's UsageError, which Typer does not export
+
 app = typer.Typer(
     name="facerestore",
     help="Restore the faces in a film and leave everything else untouched.",
@@ -241,4 +243,13 @@ def main() -> Any:
     closed = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
     if closed is not None and signal.getsignal(closed) is signal.SIG_DFL:  # not under nohup
         signal.signal(closed, signal.default_int_handler)
-    return app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except Misused as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the whole help, not a sentence
+            error.show()
+        else:
+            command = error.ctx.command_path if error.ctx else "facerestore"
+            text = f"{error.format_message().removesuffix('.')}; see: {command} --help"
+            sys.stderr.write(f"error: {text}\n")
+        sys.exit(error.exit_code)

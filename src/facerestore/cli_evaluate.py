@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from functools import cache
@@ -39,7 +40,7 @@ COLUMNS = {  # field of Scores -> heading, format
     "vidd": ("VIDD", ".3f"),
     "identity_drift": ("drift", ".3f"),
 }
-PARTS = {"": "", "hole_": "  in the hole"}
+PARTS = {"": "", "hole_": "  in the hole", "ref_": "  REF itself"}
 
 
 class Region(StrEnum):
@@ -98,7 +99,8 @@ def evaluate(
 
         check_use(out, dataset, mask, table)
         check_file(films_csv, "--csv", overwrite=overwrite)
-        instruments = loader(device, reporter, alone=ref is None and dataset is None)
+        alone = ref is None and dataset is None
+        instruments = loader(device, reporter, alone=alone, verbose=verbose)
 
         def measure(out: Path, ref: Path | None) -> Scores:
             how = {"region": region.value, "mask": mask, "size": size}
@@ -201,7 +203,9 @@ def tell_table(
         sys.stdout.write(writer(made))
 
 
-def loader(device: str, reporter: Reporter, *, alone: bool = False) -> Callable[[], Instruments]:
+def loader(
+    device: str, reporter: Reporter, *, alone: bool = False, verbose: bool = False
+) -> Callable[[], Instruments]:
     """Loads the instruments when they are first wanted, and says which are missing."""
 
     @cache
@@ -209,8 +213,12 @@ def loader(device: str, reporter: Reporter, *, alone: bool = False) -> Callable[
         from facerestore.evaluation.evaluate import load_instruments
 
         instruments = load_instruments(device, alone=alone)
-        for text in instruments.missing:
-            reporter.note(text)
+        if verbose or len(instruments.missing) <= 1:
+            for text in instruments.missing:
+                reporter.note(text)
+        else:
+            names = ", ".join(re.split(" (?:is|are) not", text)[0] for text in instruments.missing)
+            reporter.note(f"not measured: {names} (--verbose says what they need)")
         return instruments
 
     return load

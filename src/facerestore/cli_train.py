@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from facerestore.cli_options import Json, Profile, Profiles, Quiet, Task, Verbose
-from facerestore.running import guarded
+from facerestore.cli_options import End, Json, Profile, Profiles, Quiet, Start, Task, Verbose
+from facerestore.running import guarded, seconds_from
 
 if TYPE_CHECKING:
     from facerestore.training.config import TrainConfig
@@ -53,7 +53,12 @@ Work = Annotated[
     ),
 ]
 MaxMinutes = Annotated[
-    float | None, typer.Option(min=0.0, help="Stop after so many minutes; go on another time.")
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Train for so many minutes, then save and try the model on held-out clips (a minute "
+        "or more). Go on another time.",
+    ),
 ]
 TrainDevice = Annotated[str, typer.Option(help="auto, cpu or cuda; several: accelerate launch")]
 
@@ -193,6 +198,8 @@ def degrade(
         int, typer.Option(min=0, max=2**32 - 1, help="The same seed makes the same film.")
     ] = 0,
     profile: Profiles = Profile.lossless,
+    start: Start = None,
+    end: End = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.")
     ] = False,
@@ -219,6 +226,8 @@ def degrade(
             severity=severity and severity.value,
             seed=seed,
             profile=profile.value,
+            start_seconds=seconds_from(start),
+            end_seconds=seconds_from(end),
             overwrite=overwrite,
             listen=reporter.step,
         )

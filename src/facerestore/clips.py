@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facerestore.frames import Bytes, Floats, Shot
+    from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions
     from facerestore.people import Answer, People
     from facerestore.survey import Survey
@@ -142,7 +143,7 @@ def chunks(
             if shot.first + chunk.start < first:
                 continue
             held += islice(frames, chunk.stop - chunk.start - len(held))
-            on_step = report.chunk(shot, chunk, _windows(held, restorer.window))
+            on_step = report.chunk(shot, chunk, _calls(held, restorer))
             keep = (follower.start if follower else chunk.stop) - chunk.start
             pending = _begun(held, people, on_step)
             yield Chunk(list(held), keep, chunk.start == 0, pending)
@@ -230,28 +231,29 @@ def cropped(
         yield faces
 
 
-def _windows(frames: list[Faces], window: int) -> int:
+def _calls(frames: list[Faces], restorer: Restorer) -> int:
     """About how many calls of the network a chunk takes, for the progress bar."""
-    return max(1, sum(len(faces) for faces in frames) * 2 // window)
+    tracks = Counter(face.track for faces in frames for face in faces)
+    return max(1, sum(restorer.forwards(count) for count in tracks.values()) // restorer.window)
 
 
 class _Report:
-    """Turns finished windows into frames for the listener."""
+    """Turns calls of the network into frames for the listener."""
 
     def __init__(self, listen: Listener, found: Survey) -> None:
         self.listen, self.found = listen, found
 
-    def chunk(self, shot: Shot, chunk: range, windows: int) -> Callable[[], None]:
-        """A chunk of about so many windows begins; what to call after each window."""
+    def chunk(self, shot: Shot, chunk: range, calls: int) -> Callable[[], None]:
+        """A chunk of about so many calls begins; what to call after each of them."""
         done = -1
 
-        def window() -> None:
+        def call() -> None:
             nonlocal done
             done += 1
-            share = min(1.0, done / windows)
+            share = min(1.0, done / calls)
             frame = shot.first + chunk.start + share * len(chunk)
             shots, faces = len(self.found.shots), len(self.found.tracks)
             self.listen(Step("restoring", frame, self.found.n_frames, shot.index + 1, shots, faces))
 
-        window()  # frames without faces are progress, too
-        return window
+        call()  # frames without faces are progress, too
+        return call

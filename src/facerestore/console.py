@@ -120,17 +120,18 @@ class LineReporter(QuietReporter):
         self.next_line = 0.0
 
     def start(self, path: Path, number: int = 1, of: int = 1) -> None:
-        self.clock = Clock()
         self.next_line = time.monotonic() + LINE_SECONDS
         if of > 1:
             sys.stderr.write(f"film {number} of {of}: {path}\n")
 
     def step(self, step: Step) -> None:
+        self.clock.see(step)
         if time.monotonic() < self.next_line:
             return
         self.next_line = time.monotonic() + LINE_SECONDS
         share = min(100.0, 100 * step.frame / max(step.frames, 1))
-        sys.stderr.write(f"{step.stage} {share:3.0f} %  {describe(step, self.clock)}\n")
+        parts = [describe(step, self.clock), *self.clock.left(step)]
+        sys.stderr.write(f"{step.stage} {share:3.0f} %  {' · '.join(parts)}\n")
 
     def note(self, text: str) -> None:
         sys.stderr.write(f"{text}\n")
@@ -162,17 +163,18 @@ class BarReporter(LineReporter):
         self.stage = self.which = ""
 
     def start(self, path: Path, number: int = 1, of: int = 1) -> None:
-        self.clock, self.stage = Clock(), ""
+        self.stage = ""
         self.which = f"{number}/{of} {path.name} " if of > 1 else ""
         self.bar.start()
 
     def step(self, step: Step) -> None:
+        self.clock.see(step)
         if step.stage != self.stage:
             if self.task is not None:
                 self.bar.remove_task(self.task)
             name = escape(self.which) + step.stage
             self.task = self.bar.add_task(name, total=step.frames, words="")
-            self.stage, self.clock = step.stage, Clock()
+            self.stage = step.stage
         assert self.task is not None
         words = describe(step, self.clock)
         total = max(step.frames, 1)
@@ -213,17 +215,18 @@ class JsonReporter(QuietReporter):
         sys.stdout.flush()
 
     def start(self, path: Path, number: int = 1, of: int = 1) -> None:
-        self.clock, self.next_line = Clock(), 0.0
+        self.next_line = 0.0
         self._say("start", input=path, number=number, of=of)
 
     def step(self, step: Step) -> None:
+        self.clock.see(step)
         if time.monotonic() < self.next_line and step.frame < step.frames:
             return
         self.next_line = time.monotonic() + JSON_SECONDS
         self._say(
             "progress",
             **(asdict(step) | {"frame": int(step.frame)}),
-            fps=round(self.clock.rate(step.frame), 2),
+            fps=round(self.clock.rate(step), 2),
         )
 
     def note(self, text: str) -> None:
@@ -260,21 +263,38 @@ def _line(cells: Iterable[str], wide: list[int]) -> None:
 
 
 class Clock:
-    """Frames per second since it was made."""
+    """How fast the stage at work is, counted from its first step: a film may be taken up again."""
 
     def __init__(self) -> None:
-        self.begin = time.monotonic()
+        self.stage, self.first, self.begin = "", 0.0, 0.0
 
-    def rate(self, frames: float) -> float:
-        return frames / max(time.monotonic() - self.begin, 1e-3)
+    def see(self, step: Step) -> None:
+        """A step; goes before its numbers are asked for."""
+        if step.stage != self.stage or step.frame < self.first:
+            self.stage, self.first, self.begin = step.stage, step.frame, time.monotonic()
+
+    def rate(self, step: Step) -> float:
+        """Frames per second, 0 before there are any."""
+        return (step.frame - self.first) / max(time.monotonic() - self.begin, 1e-3)
+
+    def left(self, step: Step) -> list[str]:
+        """`about 2 min left`, as soon as that can be said."""
+        rate = self.rate(step)
+        if rate <= 0 or step.frame > step.frames:
+            return []
+        seconds = (step.frames - step.frame) / rate
+        minutes = seconds / 60
+        time_left = f"{seconds:.0f} s" if seconds < 90 else f"{minutes:.0f} min"
+        return [f"about {time_left if minutes < 90 else f'{minutes / 60:.1f} h'} left"]
 
 
 def describe(step: Step, clock: Clock) -> str:
     """`frame 120/600 · shot 2 · 3 faces · 11.2 fps`."""
     shots = f"shot {step.shot}/{step.shots}" if step.shots else f"shot {step.shot}"
     faces = "1 face" if step.faces == 1 else f"{step.faces} faces"
-    frames = f"frame {step.frame:.0f}/{step.frames}"
-    return f"{frames} · {shots} · {faces} · {clock.rate(step.frame):.1f} fps"
+    rate = clock.rate(step)
+    speed = [f"{rate:.1f} fps"] if rate else []
+    return " · ".join([f"frame {step.frame:.0f}/{step.frames}", shots, faces, *speed])
 
 
 def summary(result: Result) -> str:

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 MOST_WIDTH = 200  # letters of a table
 
@@ -49,19 +50,32 @@ def table(title: str, facts: dict[str, Any]) -> None:
     """Facts as a table of two columns on stdout."""
     drawn = Table(title=escape(title), title_justify="left", show_header=False)
     for name, value in facts.items():
-        drawn.add_row(name.replace("_", " "), words(value))
+        drawn.add_row(name.replace("_", " "), _cell(value))
     Console().print(drawn, markup=False)
+
+
+def _cell(value: Any) -> Text | Table:
+    """Rows of facts become a table with headings, named facts one of names and values."""
+    rows = value if isinstance(value, list | tuple) else [value]
+    if not rows or not isinstance(rows[0], dict):
+        return Text(words(value))
+    if isinstance(value, dict):
+        inner = Table(box=None, show_header=False, pad_edge=False)
+        for name, fact in value.items():
+            inner.add_row(name.replace("_", " "), _cell(fact))
+        return inner
+    inner = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
+    for row in rows:
+        inner.add_row(*(_cell(fact) for fact in row.values()))
+    return inner
 
 
 def words(value: Any) -> str:
     """A fact in words: lists by lines, dictionaries as `name value`."""
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {words(v)}" for name, v in value.items())
-    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-        return "\n\n".join(
-            "\n".join(f"{name.replace('_', ' ')}: {words(v)}" for name, v in row.items())
-            for row in value
-        )
     if isinstance(value, list | tuple):
         return "\n".join(words(item) for item in value) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """For tables and JSON."""
-        return asdict(self)
+        return {"name": self.name, "fine": self.exit_code == 0, "found": self.found}
 
 
 def examine(device: str) -> list[Check]:

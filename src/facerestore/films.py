@@ -42,7 +42,7 @@ def find_jobs(inputs: list[Path], out: Path | None, listed: str | None = None) -
 
     out:    output file of the only film, or a folder, in which trees are mirrored
     listed: file with a path a line, "-" = stdin; mirrored from the folder they have in common
-    Raises UsageError where outputs would replace each other or nothing is found.
+    Raises UsageError where outputs would replace each other, BadInputError where nothing is found.
     """
     if not inputs and listed is None:
         raise UsageError("no film named; name films, folders, or a list with --files-from")
@@ -65,7 +65,9 @@ def find_jobs(inputs: list[Path], out: Path | None, listed: str | None = None) -
         found += _mirrored(_lines(listed))
     found = list({(os.path.abspath(path), place): (path, place) for path, place in found}.values())
     if not found:
-        raise UsageError(f"{', '.join(map(str, inputs)) or listed}: no film found")
+        named = ", ".join(map(str, inputs)) or listed
+        text = f"{named}: no film found; their names end in .mp4, .mkv, .mov, .avi and the like"
+        raise BadInputError(text)
     if out is None:
         return [Job(source) for source, _ in found]
     return _named(found, out)
@@ -137,7 +139,7 @@ def _expanded(path: Path) -> list[Path]:
         return [path]
     matching = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
     if not matching:
-        raise UsageError(f"{path}: matches no file")
+        raise BadInputError(f"{path}: matches no file; check the pattern")
     return matching
 
 
@@ -147,7 +149,9 @@ def _lines(listed: str) -> list[Path]:
         content = sys.stdin.buffer.read() if listed == "-" else Path(listed).read_bytes()
         text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{listed}: cannot be read as a list of films ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        text = f"{listed}: cannot be read as a list of films ({reason}); name another"
+        raise BadInputError(text) from None
     if "\0" in text:
         raise BadInputError(f"{listed}: is no text; write the path of a film on each line")
     lines = (line.removesuffix("\r") for line in text.split("\n"))

@@ -92,7 +92,7 @@ class People:
         """
         self._remark(clip)
         if index not in self.numbers:
-            self.numbers[index] = self._recognise(index, clip)
+            self.numbers[index] = self._recognise(index, clip, on_step)
         person = self.people[self.numbers[index]]
 
         def job() -> Answer:
@@ -142,7 +142,7 @@ class People:
             if low:
                 worst = min(low, key=lambda frame: low[frame])
                 words.append(
-                    f"person {number} is unlike the source in {len(low)} frames, most at "
+                    f"person {number + 1} is unlike the source in {len(low)} frames, most at "
                     f"{worst / self.found.rate:.2f} s (likeness {low[worst]:.2f}): {done}"
                 )
         return words
@@ -174,7 +174,7 @@ class People:
             share = float(clip.holes.mean(axis=(1, 2)).max())
             self.holes, self.covered = self.holes or share > 0, self.covered or share > COVERED
 
-    def _recognise(self, index: int, clip: FaceClip) -> int:
+    def _recognise(self, index: int, clip: FaceClip, on_step: Callable[[], None]) -> int:
         """The number of the person of a track, who may be new."""
         track, first = self.found.tracks[index], opening(clip, self.tools.restorer.window)
         best = _best(first.frames, track, first)
@@ -187,13 +187,15 @@ class People:
                 return number
         reference = self.tools.reference if index == self.star else None
         if reference is None:
-            reference = self._own_reference(track, first)
+            reference = self._own_reference(track, first, on_step)
         self.people.append(Person(looks, vector, [index], reference))
         return len(self.people) - 1
 
-    def _own_reference(self, track: FaceTrack, first: FaceClip) -> Reference:
+    def _own_reference(
+        self, track: FaceTrack, first: FaceClip, on_step: Callable[[], None]
+    ) -> Reference:
         """The best frame of a person's first clip, restored without a reference."""
-        draft = self._run(first, None, lambda: None)
+        draft = self._run(first, None, on_step)
         best = _best(draft, track, first)
         landmarks = None if first.landmarks is None else first.landmarks[best]
         return Reference(np.ascontiguousarray(draft[best]), landmarks)

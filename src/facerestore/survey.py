@@ -90,7 +90,7 @@ def survey(
     """
     finder, follower = ShotFinder(rate=film.info.rate), _Follower(film.info, detector)
     waiting: deque[tuple[VideoFrame, Bytes]] = deque()
-    expected = _expected_frames(film.info, start_seconds, end_seconds)
+    expected = expected_frames(film.info, start_seconds, end_seconds)
     for count, frame in enumerate(film.frames(start_seconds, end_seconds), start=1):
         picture, _ = detector_picture(frame, film.info, long_side=MOTION_SIDE)
         waiting.append((frame, picture))
@@ -105,7 +105,7 @@ def survey(
     return follower.survey(largest_only=largest_only)
 
 
-def _expected_frames(info: FilmInfo, start: float | None, end: float | None) -> int:
+def expected_frames(info: FilmInfo, start: float | None, end: float | None) -> int:
     """About how many frames the part has, 0 if the header does not tell."""
     whole = info.frames_estimate
     if end is not None:

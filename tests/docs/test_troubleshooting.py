@@ -35,6 +35,7 @@ CAUSES = {
         "use .mkv"
     ): "restore film.mp4 -o a.mp4 --profile archive",
     "'soon' is not a time; write 90, 1:30 or 0:01:30.5": "restore film.mp4 --start soon",
+    "the part from 3.0 s to 2.0 s is empty": "restore film.mp4 --start 3 --end 2",
     "--mode fast is for svfr; mini takes --steps 1 to 4": "restore film.mp4 --mode fast",
     "--identity-guard blend needs a model with an identity network; mini has none": (
         "restore film.mp4 --identity-guard blend"
@@ -50,6 +51,11 @@ CAUSES = {
     "my.toml: no such file; configs/mini.toml is one to begin with": "train my.toml",
     "wrong.toml: not a training configuration (losses: unknown key 'ulrr')": "train wrong.toml",
     "nothing.mp4: no such file; check the name": "restore nothing.mp4",
+    "EMPTY: no film found; their names end in .mp4, .mkv, .mov, .avi and the like": (
+        "restore EMPTY -o RESTORED"
+    ),
+    "*.mpeg: matches no file; check the pattern": "restore '*.mpeg' -o RESTORED",
+    "ARCHIVE: is a folder; name a video file": "degrade ARCHIVE -o bad.mp4",
     "empty.mp4: is empty; copy it again or check that it plays": "restore empty.mp4",
     (
         "text.mp4: is not a readable video (invalid data found when processing input); "
@@ -79,7 +85,7 @@ CAUSES = {
     "shards/val-*.tar: no such file; is --data the right folder?": (
         "train configs/short.toml --data shards"
     ),
-    "shards: no face clip was found in the inputs; nothing was written": (
+    "wall.png: no face clip found; nothing was written to shards": (
         "train prepare wall.png -o shards"
     ),
     "model svfr is not here; get it with: facerestore models pull svfr (or convert)": (
@@ -126,6 +132,7 @@ def mishaps(folder, monkeypatch):
     for name in ("new.mp4", "new.mp4.report.html"):
         (folder / name).write_bytes((folder / "film.mp4").read_bytes())
     (folder / "shards").mkdir()
+    (folder / "EMPTY").mkdir()
     (folder / "wrong.toml").write_text(TINY.replace("ulr =", "ulrr ="))
     (folder / "DATA" / "truth" / "a.mp4").unlink()
     (folder / "DATA" / "truth").rmdir()

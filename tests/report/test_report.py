@@ -58,7 +58,7 @@ def test_restore_leaves_a_page_of_the_restoration(films):
     record = json.loads(films[1].with_name("b.mp4.facerestore.json").read_text())
     assert facts["frames"] == 30
     assert set(record["warnings"]) <= {warning["text"] for warning in facts["warnings"]}
-    numbers = {face["person"] for face in record["faces"]}
+    numbers = {face["person"] + 1 for face in record["faces"]}
     assert {person["number"] for person in facts["people"]} == numbers
     person = facts["people"][0]
     assert set(person["lines"]) == {"identity", "sharpness", "temporal", "eyes", "mouth", "mask",
@@ -108,7 +108,7 @@ def test_every_warning_with_a_moment_has_it(films, instruments, tmp_path):
         out.mux(stream.encode(None))
     facts = facts_of(compare(films[0], worse, tmp_path / "r.html", instruments=instruments))
     found = {w["text"]: w["seconds"] for w in facts["warnings"]}
-    (text,) = (text for text in found if text.startswith("person 0") and "eyes" in text)
+    (text,) = (text for text in found if text.startswith("person 1") and "eyes" in text)
     assert "flickers more than before" in text
     assert 0 < found[text] < 1.2
 

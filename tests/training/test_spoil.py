@@ -168,8 +168,20 @@ def test_degrade_tells_what_it_made(make_film, tmp_path):
     facts = events[-1]
     assert facts["frames"] == 3
     assert facts["mask"] == str(tmp_path / "bad.mask.png")
-    assert set(facts["draw"]) == {"stock", "blind"}
+    assert set(facts["draw"]) == {"blind"}
     assert {e["stage"] for e in events if e["event"] == "progress"} == {"looking", "degrading"}
+
+
+def test_a_part_of_a_film_is_spoilt(make_film, tmp_path):
+    film = make_film(count=12)
+    times = [float(time) for time, _ in frames_of(film)]
+    bad = tmp_path / "bad.mkv"
+    limits = "--start", str(times[4]), "--end", str(times[9])
+    done = within("degrade", film, "-o", bad, "-t", "color", *limits, "--json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["frames"] == len(frames_of(bad)) == 5
+    assert set(facts["draw"]) == {"stock"}
 
 
 @pytest.mark.parametrize(

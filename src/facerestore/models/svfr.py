@@ -121,7 +121,7 @@ class SVFR:
     ) -> Bytes:
         """Restored frames, uint8 RGB [F, S, S, 3].
 
-        on_step: called after each call of the network
+        on_step: called for each window that went through the network
         Raises ValueError for crops of another size than the model's.
         """
         if clip.frames.shape[1] != self.size:
@@ -243,7 +243,7 @@ class SVFR:
                     share = shares[blank] * weight[:, None, None, None]
                     total.index_add_(0, at, share * answer)
                     weights.index_add_(0, at, share.expand(-1, 1, 1, 1))
-                on_step()
+                    on_step()
         return total / weights
 
     def answers(

@@ -59,7 +59,7 @@ def _moment(text: str) -> float | None:
 
 
 def _notes_on_person(portrait: Portrait, gathered: Gathered, record: dict[str, Any]) -> list[Note]:
-    name = f"person {portrait.person.number}"
+    name = f"person {portrait.person.number + 1}"
     found = []
     for first, last, least in _strange(portrait, record)[:MOST_RUNS]:
         text = f"{name} is unlike the original in {last - first + 1} frames (likeness {least:.2f})"

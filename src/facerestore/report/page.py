@@ -140,7 +140,7 @@ def _portrait_facts(portrait: Portrait, gathered: Gathered, points: int) -> dict
         if line.count:
             lines.setdefault(quantity, {})[which] = _line_facts(line, points)
     return {
-        "number": portrait.person.number,
+        "number": portrait.person.number + 1,
         "restored": portrait.person.restored,
         "tiles": [
             {
@@ -179,7 +179,7 @@ def _shot_rows(found: Survey, people: Sequence[Person], gathered: Gathered) -> l
     rows = []
     for shot in found.shots:
         seen = [
-            {"number": person.number, "restored": person.restored, "frames": frames}
+            {"number": person.number + 1, "restored": person.restored, "frames": frames}
             for person in people
             if (frames := sum(len(found.tracks[i]) for i in person.tracks
                               if found.tracks[i].shot == shot.index))

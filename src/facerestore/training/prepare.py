@@ -103,7 +103,8 @@ def prepare(
         work.drop()
     count = work.count
     if not count.train + count.val:
-        raise BadInputError(f"{out}: no face clip was found in the inputs; nothing was written")
+        named = ", ".join(map(str, inputs))
+        raise BadInputError(f"{named}: no face clip found; nothing was written to {out}")
     return count
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from facerestore.errors import BadInputError
-from facerestore.survey import Step, survey
+from facerestore.survey import Step, expected_frames, survey
 from facerestore.training.damage import draw_stock, grey_stock
 from facerestore.training.degrade import CROP_SIZE, WHITE, degrade_blind, draw_blind
 from facerestore.training.holes import draw_holes
@@ -60,10 +60,12 @@ def degrade_film(
     severity: str | None = None,
     seed: int = 0,
     profile: str = "lossless",
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
     overwrite: bool = False,
     listen: Callable[[Step], None] = lambda step: None,
 ) -> Spoilt:
-    """Spoil the whole picture of a film; sound, times and other streams stay.
+    """Spoil the whole picture of a film, or of a part; sound, times and other streams stay.
 
     severity: of blind degradation, None = drawn
     Sizes of blur, dirt and holes go by the largest face of the first seconds (without a face, by
@@ -76,22 +78,25 @@ def degrade_film(
         raise BadInputError(f"{source}: interlaced or HDR; degrade takes progressive SDR films")
     rng = np.random.default_rng(seed)
     stock, draw = replace(draw_stock(rng), fade=0.0), draw_blind(rng, severity=severity)
-    found = survey(film, detector, end_seconds=LOOKED_AT_SECONDS, largest_only=True, listen=listen)
+    part = {"start_seconds": start_seconds, "end_seconds": end_seconds}
+    first = (start_seconds or 0.0) + LOOKED_AT_SECONDS
+    looked_at = part | {"end_seconds": first if end_seconds is None else min(first, end_seconds)}
+    found = survey(film, detector, **looked_at, largest_only=True, listen=listen)
     corner, side = _face_square(film, found)
     hole, mask = None, None
     if tasks.inpaint:
         hole = hole_mask((film.info.height, film.info.width), corner, side, rng)
         mask = output.with_name(f"{output.stem}.mask.png")
-    count, total = 0, film.info.frames_estimate or 0
+    count, total = 0, expected_frames(film.info, start_seconds, end_seconds)
     note = f"facerestore degrade: {tasks}, seed {seed}"
     with ExitStack() as outputs:  # the mask appears with the film or not at all
         if mask is not None and hole is not None:
-            part = outputs.enter_context(atomic(mask, source, overwrite=overwrite))
-            part.write_bytes(cv2.imencode(".png", hole.astype(np.uint8) * 255)[1].tobytes())
+            hidden = outputs.enter_context(atomic(mask, source, overwrite=overwrite))
+            hidden.write_bytes(cv2.imencode(".png", hole.astype(np.uint8) * 255)[1].tobytes())
         sink = outputs.enter_context(
-            create_like(film, output, profile=profile, note=note, overwrite=overwrite)
+            create_like(film, output, profile=profile, note=note, overwrite=overwrite, **part)
         )
-        for number, frames in enumerate(_chunks(film)):
+        for number, frames in enumerate(_chunks(film, **part)):
             pictures = np.stack([as_rgb(frame) for frame in frames])
             if tasks.bfr:
                 drawn = np.random.default_rng([seed, number])
@@ -104,14 +109,17 @@ def degrade_film(
                 sink.write(with_picture(frame, picture))
             count += len(frames)
             listen(Step("degrading", count, max(total, count), 0, 0, 0))
-    record = {"stock": vars(stock)} | ({"blind": _plain(draw)} if tasks.bfr else {})
+    record = {"stock": vars(stock)} if tasks.color else {}
+    record |= {"blind": _plain(draw)} if tasks.bfr else {}
     return Spoilt(output, mask, count, record, side)
 
 
-def _chunks(film: Film) -> Iterator[list[Any]]:
+def _chunks(
+    film: Film, start_seconds: float | None, end_seconds: float | None
+) -> Iterator[list[Any]]:
     """Frames of the film, some seconds at a time, fewer where they are large."""
     most = CHUNK_PIXELS // (film.info.width * film.info.height)
-    frames = film.frames()
+    frames = film.frames(start_seconds, end_seconds)
     while chunk := list(islice(frames, min(CHUNK_FRAMES, max(4, most)))):
         yield chunk
 

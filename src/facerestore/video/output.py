@@ -88,7 +88,8 @@ def explained(path: Path, source: Path | None) -> Iterator[None]:
                 f"{source or path}: holds packets that cannot be written again ({error.strerror}); "
                 "repair the file first"
             ) from error
-        raise ResourceError(f"{path}: cannot be written ({error}); try another place") from error
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ResourceError(f"{path}: cannot be written ({reason}); try another place") from error
 
 
 def _publish(part: Path, path: Path, *, overwrite: bool) -> None:

@@ -2,12 +2,12 @@
 const QUANTITIES = {
   identity: ["Likeness to the original", "", "Cosine of the identity network's vectors: 1 is the same face, below 0.35 it counts as another."],
   sharpness: ["Sharpness", "", "Fine detail of the inner face over its contrast. More is sharper, noise counts as detail, too."],
-  temporal: ["Temporal error", " codes", "How much neighbouring frames of the restored face change otherwise than those of the original."],
+  temporal: ["Temporal error, against before", " codes", "How much neighbouring frames of the restored face change otherwise than those of the original. Noise and flicker that are gone count, too."],
   eyes: ["Flicker of the eyes", " codes", "How far a frame is off the mean of its two neighbours around the eyes. Less is steadier."],
   mouth: ["Flicker of the mouth", " codes", "The same around the mouth, where speech counts as well, before and after alike."],
   mask: ["Mask area", " %", "Share of the picture under the face's mask; nothing outside of it is touched."],
   score: ["Detector score", "", "How sure the detector is of the face, 0 to 1."],
-  changed: ["Visibly changed", " %", "Share of the picture whose brightness differs by more than 8 of 255 codes."],
+  changed: ["Visibly changed", " %", "Share of the picture whose brightness differs by more than 8 of 255 codes, by restoring or by encoding the film again."],
   holes: ["Holes to fill", " %", "Share of the picture that is white in the mask of inpainting."],
 };
 const PERCENT = new Set(["mask", "changed", "holes"]);
@@ -123,7 +123,7 @@ function showPeople() {
     const plots = make("div", { class: "plots" });
     for (const quantity of Object.keys(QUANTITIES)) if (one.lines[quantity]) plots.append(plot(quantity, one.lines[quantity]));
     const card = make("section", { class: "person", "aria-labelledby": id }, make("h2", { id }, person(one)));
-    if (one.tiles.length) card.append(filmstrip(one), stacking(one));
+    if (one.tiles.length) card.append(filmstrip(one), make("p", { class: "note" }, "The change is after - before, four times as strong around grey: brighter than grey is brighter than before, coloured fringes are changes of colour. Encoding the film again counts, too."), stacking(one));
     card.append(plots);
     if (!one.lines.identity) card.append(make("p", { class: "note" }, "Likeness is not measured: it needs a model with an identity network (svfr)."));
     at("people").append(card);
