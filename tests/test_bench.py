@@ -4,6 +4,7 @@ import pytest
 
 from facerestore.bench import Bench, measure
 from facerestore.bench_released import bench_released, own_calls, released_calls
+from facerestore.frames import Tasks
 from facerestore.models.convert import RELEASED
 from facerestore.models.sampling import film_forwards, schedule_for
 
@@ -16,7 +17,7 @@ def test_calls_add_up_to_the_formula(mode, batch):
         schedule = schedule_for(RELEASED, mode=mode, steps=None, reference=reference)
         calls += own_calls(schedule, frames, reference, batch)
     total = sum(size * frames for size, frames, _ in calls)
-    assert total == film_forwards(RELEASED, 64, mode=mode, steps=None)
+    assert total == film_forwards(RELEASED, 64, Tasks(bfr=True), mode=mode, steps=None)
     assert max(size for size, _, _ in calls) <= batch
 
 

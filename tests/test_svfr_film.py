@@ -169,7 +169,7 @@ def test_fast_mode_restores_a_real_clip(folder, detector, clips, tmp_path):
     result = restore(clips / "lq2.mp4", tmp_path / "o.mp4", options, tools=lambda: tools)
     assert result.people()
     assert result.cost == sum(
-        tools.restorer.forwards(face["last_frame"] - face["first_frame"] + 1)
+        tools.restorer.forwards(face["last_frame"] - face["first_frame"] + 1, options.tasks)
         for face in result.faces
     )
 

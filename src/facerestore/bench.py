@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facerestore.errors import UsageError
-from facerestore.frames import FaceClip, Reference, Tasks
+from facerestore.frames import TASK_NAMES, FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import SIZE_STEPS, models_folder
 
 if TYPE_CHECKING:
@@ -203,12 +203,13 @@ class Unchanged:
     def __init__(self, size: int = 256, window: int = 8) -> None:
         self.size, self.window, self.chunk, self.cost = size, window, 128, 0
         self.lanes, self.has_identity = 1, False
+        self.self_reference: tuple[str, ...] = TASK_NAMES
         self.notes: list[str] = []
 
     def close(self) -> None:
         """It holds nothing."""
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """None at all."""
         return 0
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facerestore.frames import Bytes, Floats, Shot
-    from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions
     from facerestore.people import Answer, People
     from facerestore.survey import Survey
@@ -143,7 +142,7 @@ def chunks(
             if shot.first + chunk.start < first:
                 continue
             held += islice(frames, chunk.stop - chunk.start - len(held))
-            on_step = report.chunk(shot, chunk, _calls(held, restorer))
+            on_step = report.chunk(shot, chunk, _calls(held, people))
             keep = (follower.start if follower else chunk.stop) - chunk.start
             pending = _begun(held, people, on_step)
             yield Chunk(list(held), keep, chunk.start == 0, pending)
@@ -231,10 +230,11 @@ def cropped(
         yield faces
 
 
-def _calls(frames: list[Faces], restorer: Restorer) -> int:
+def _calls(frames: list[Faces], people: People) -> int:
     """About how many calls of the network a chunk takes, for the progress bar."""
-    tracks = Counter(face.track for faces in frames for face in faces)
-    return max(1, sum(restorer.forwards(count) for count in tracks.values()) // restorer.window)
+    restorer, tasks = people.tools.restorer, people.options.tasks
+    counts = Counter(face.track for faces in frames for face in faces).values()
+    return max(1, sum(restorer.forwards(count, tasks) for count in counts) // restorer.window)
 
 
 class _Report:

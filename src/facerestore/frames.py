@@ -9,11 +9,15 @@ Coordinates are continuous: the centre of the first sample is (0.5, 0.5).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facerestore.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,6 +53,10 @@ class Tasks:
     def vector(self) -> tuple[float, float, float]:
         """The task vector gamma = [bfr, color, inpaint] of 0/1 (SVFR paper section 4.1)."""
         return float(self.bfr), float(self.color), float(self.inpaint)
+
+    def any_of(self, names: Sequence[str]) -> bool:
+        """Whether one of these tasks is asked for."""
+        return any(getattr(self, name) for name in names)
 
     def __str__(self) -> str:
         return ",".join(name for name in TASK_NAMES if getattr(self, name))

@@ -2,7 +2,7 @@
 
 The first frames of a person are restored without a reference; the best of them becomes the
 person's reference for everything that follows, also after cuts (self-referred refinement, SVFR
-paper section 4.3).
+paper section 4.3), unless the model is better without (`self_reference` in its facts).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Person:
     """Somebody in the film.
 
     looks:  see `appearance`;  vector: unit vector of the identity network, if there is one
-    tracks: so far, as indices in Survey.tracks
+    tracks: so far, as indices in Survey.tracks;  reference: None where the model takes none
     likeness: by track index and frame, the cosine between source and restored face
     """
 
     looks: NDArray[np.float32]
     vector: Floats | None
     tracks: list[int]
-    reference: Reference
+    reference: Reference | None
     likeness: dict[tuple[int, int], float] = field(default_factory=dict)
 
 
@@ -186,7 +186,7 @@ class People:
                 person.tracks.append(index)
                 return number
         reference = self.tools.reference if index == self.star else None
-        if reference is None:
+        if reference is None and self.options.tasks.any_of(self.tools.restorer.self_reference):
             reference = self._own_reference(track, first, on_step)
         self.people.append(Person(looks, vector, [index], reference))
         return len(self.people) - 1

@@ -106,7 +106,7 @@ def plan(
     found = look(film, loaded.detector, options, listen)
     summary = found.summary()
     # each face is taken for a new person; who comes back costs a little less
-    forwards = sum(loaded.restorer.forwards(len(track)) for track in found.tracks)
+    forwards = sum(loaded.restorer.forwards(len(track), options.tasks) for track in found.tracks)
     seconds = forwards * seconds_per_forward(loaded.restorer)
     seconds += found.n_frames * OTHER_SECONDS
     painted = loaded.background is not None and not film.info.hdr

@@ -46,6 +46,7 @@ class Lanes:
         self.workers = workers
         self.size, self.window, self.chunk = known["size"], known["window"], known["chunk"]
         self.has_identity: bool = known["has_identity"]
+        self.self_reference: tuple[str, ...] = known["self_reference"]
         self.lanes, self.cost = workers.count, 0
         self.notes: list[str] = []
 
@@ -53,9 +54,9 @@ class Lanes:
         """End the workers."""
         self.workers.close()
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""
-        return self._asked("forwards", n_frames)
+        return self._asked("forwards", n_frames, tasks)
 
     def restore(
         self,

@@ -112,12 +112,12 @@ class ClipWorker(Node):
     def model(self) -> dict[str, Any]:
         """What `Lanes` has to know of the model."""
         restorer, model, why = self.loaded()
-        names = ("size", "window", "chunk", "has_identity")
+        names = ("size", "window", "chunk", "has_identity", "self_reference")
         return {name: getattr(restorer, name) for name in names} | {"model": model, "why": why}
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""
-        return self.loaded()[0].forwards(n_frames)
+        return self.loaded()[0].forwards(n_frames, tasks)
 
     def vectors(self, pictures: Bytes, landmarks: Floats) -> Floats | None:
         """As the models do."""

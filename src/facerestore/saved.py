@@ -106,11 +106,13 @@ def save_people(
     }
     arrays: dict[str, Any] = {}
     for i, person in enumerate(people.people):
-        arrays |= {f"looks{i}": person.looks, f"image{i}": person.reference.image}
+        arrays[f"looks{i}"] = person.looks
         if person.vector is not None:
             arrays[f"vector{i}"] = person.vector
-        if person.reference.landmarks is not None:
-            arrays[f"points{i}"] = person.reference.landmarks
+        if person.reference is not None:
+            arrays[f"image{i}"] = person.reference.image
+            if person.reference.landmarks is not None:
+                arrays[f"points{i}"] = person.reference.landmarks
     pictures = [picture for faces in overlap for picture, _ in faces]
     if pictures:
         arrays["pictures"] = np.stack(pictures)
@@ -134,7 +136,9 @@ def load_people(path: Path, people: People, painter: Painter | None = None) -> O
             arrays[f"looks{i}"],
             arrays.get(f"vector{i}"),
             known["tracks"],
-            Reference(arrays[f"image{i}"], arrays.get(f"points{i}")),
+            Reference(arrays[f"image{i}"], arrays.get(f"points{i}"))
+            if f"image{i}" in arrays
+            else None,
             {(track, frame): value for track, frame, value in known["likeness"]},
         )
         for i, known in enumerate(facts["people"])

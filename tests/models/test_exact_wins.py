@@ -137,7 +137,7 @@ def test_the_cost_of_a_clip_is_the_formula(tiny):
     frames = np.zeros((11, 64, 64, 3), np.uint8)
     draft = restorer.restore(FaceClip(frames[:4], 0), Tasks(bfr=True), None, seed=0)
     restorer.restore(FaceClip(frames, 0), Tasks(bfr=True), Reference(draft[0]), seed=0)
-    assert restorer.cost == restorer.forwards(11)
+    assert restorer.cost == restorer.forwards(11, Tasks(bfr=True))
     assert config.window == 4
 
 

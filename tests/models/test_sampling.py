@@ -6,16 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerestore.errors import UsageError
+from facerestore.frames import Tasks
 from facerestore.models.convert import RELEASED
 from facerestore.models.sampling import (
     ALIGNED,
     aligned_sigmas,
+    doubted,
     film_forwards,
     multistep,
     schedule_for,
     started,
 )
 from facerestore.models.windows import released_windows
+
+BFR = Tasks(bfr=True)
 
 
 def released_forwards(n_frames):
@@ -39,7 +43,7 @@ def test_the_released_code_costs_this_much(n_frames, expected):
     [(64, "exact", 74.8), (256, "exact", 64.8), (64, "fast", 18.0), (256, "fast", 15.6)],
 )
 def test_frame_forwards_for_each_frame(n_frames, mode, most):
-    assert film_forwards(RELEASED, n_frames, mode=mode, steps=None) / n_frames <= most
+    assert film_forwards(RELEASED, n_frames, BFR, mode=mode, steps=None) / n_frames <= most
 
 
 def test_exact_is_the_formula():
@@ -47,7 +51,7 @@ def test_exact_is_the_formula():
     windows overlap, at each inner border of the first three steps, three frames twice."""
     schedule = schedule_for(RELEASED, mode="exact", steps=None, reference=True)
     borders = sum(len(schedule.windows(64, step)) - 1 for step in range(3))
-    assert film_forwards(RELEASED, 64, mode="exact", steps=None) == 16 * 50 + 2 * (
+    assert film_forwards(RELEASED, 64, BFR, mode="exact", steps=None) == 16 * 50 + 2 * (
         30 * 64 + 3 * borders
     )
 
@@ -94,3 +98,19 @@ def test_multistep_solves_a_gaussian_better_than_first_order():
     truth = ((1 + sigmas[19] ** 2) / (1 + sigmas[0] ** 2)).sqrt()
     assert abs(ends[2] - truth) < abs(ends[1] - truth) / 5
     assert abs(ends[2] - truth) / truth < 0.01
+
+
+@given(st.floats(0.01, 20.0), st.integers(0, 9))
+def test_small_answers_are_doubted(size, seed):
+    """1 - 1 / rms^2 of the way: nothing up to one code of rms, nearly all of a large answer."""
+    degraded = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    way = torch.randn(degraded.shape, generator=torch.Generator().manual_seed(seed + 99))
+    way *= size / 127.5 / way.square().mean().sqrt()
+    share = (doubted(degraded + way, degraded, 1.0) - degraded) / way
+    expected = max(0.0, 1 - 1 / size**2)
+    assert torch.allclose(share, torch.full_like(share, expected), atol=2e-2)
+
+
+def test_no_answer_is_no_way():
+    degraded = torch.rand(1, 3, 4, 4)
+    assert torch.equal(doubted(degraded, degraded, 1.0), degraded)

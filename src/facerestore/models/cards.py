@@ -46,6 +46,7 @@ class Cards:
         self.lanes, self.cost = len(devices), 0
         self.notes: list[str] = []
         self.has_identity = self.config.codec == "vae"
+        self.self_reference = self.config.self_reference
         context = get_context("spawn")
         queue = context.Queue()
         for device in devices:
@@ -60,9 +61,9 @@ class Cards:
         for worker in active_children():
             worker.terminate()
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""
-        return film_forwards(self.config, n_frames, mode=self.mode, steps=self.steps)
+        return film_forwards(self.config, n_frames, tasks, mode=self.mode, steps=self.steps)
 
     def restore(
         self,

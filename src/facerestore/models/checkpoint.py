@@ -54,6 +54,8 @@ class ModelConfig:
     shifting:     windows move from step to step (`film_windows`) or stay (`cover`)
     shared_noise: all frames start from the same noise;  chunk: frames of a shot restored together
     fills_holes:  holes are shown filled (`fill_holes`, not white), and where they are beside them
+    self_reference: the tasks for which a person's own restored frame is the reference of the rest
+    doubt:        rms error in codes that an answer has however small it is, see `doubted`
     """
 
     name: str
@@ -77,6 +79,8 @@ class ModelConfig:
     shared_noise: bool = True
     chunk: int = 128
     fills_holes: bool = False
+    self_reference: tuple[str, ...] = TASK_NAMES
+    doubt: float = 0.0
 
     def __post_init__(self) -> None:
         if self.codec not in SIZE_STEPS:
@@ -94,6 +98,8 @@ class ModelConfig:
                 "latent_scale": self.latent_scale > 0,
                 "tokens": len(self.tokens) == 2 and all(_whole(n, least=1) for n in self.tokens),
                 "chunk": _whole(self.chunk, least=1) and self.chunk > self.window,
+                "self_reference": set(self.self_reference) <= set(TASK_NAMES),
+                "doubt": self.doubt == 0 or (self.doubt > 0 and self.residual),
                 "fills_holes": not self.fills_holes or self.codec == "patch4",
             }.items()
             if not right
@@ -139,7 +145,8 @@ def read_config(folder: Path) -> tuple[ModelConfig, dict[str, str]]:
         if content.pop("format") != FORMAT:
             raise ModelError(f"{folder}: made for another version of facerestore")
         sums = content.pop("sha256")
-        content["tasks"], content["tokens"] = tuple(content["tasks"]), tuple(content["tokens"])
+        lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+        content |= lists
         return ModelConfig(**content), sums
     except FileNotFoundError:
         raise ModelError(f"{folder}: no {CONFIG_NAME}; is it a model folder?") from None

@@ -28,6 +28,7 @@ class Restorer(Protocol):
     cost:   network passes over one frame, summed over all calls so far ("frame-forwards")
     lanes:  clips that can be restored side by side, each call from a thread of its own
     notes:  what the user should know of the run so far;  has_identity: whether `vectors` works
+    self_reference: tasks for which a person's own restored frame is the reference of the rest
     """
 
     size: int
@@ -37,12 +38,13 @@ class Restorer(Protocol):
     lanes: int
     notes: list[str]
     has_identity: bool
+    self_reference: tuple[str, ...]
 
     def close(self) -> None:
         """Give devices and processes back; the model is not used any more."""
         ...
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
         ...
 

@@ -15,7 +15,14 @@ from facerestore.errors import ResourceError
 from facerestore.models.codec import hole_latents
 from facerestore.models.device import ON_CPU
 from facerestore.models.restorer import condition, holes_of
-from facerestore.models.sampling import euler_step, film_forwards, multistep, scalings, schedule_for
+from facerestore.models.sampling import (
+    doubted,
+    euler_step,
+    film_forwards,
+    multistep,
+    scalings,
+    schedule_for,
+)
 from facerestore.models.windows import triangle
 
 if TYPE_CHECKING:
@@ -88,15 +95,15 @@ class SVFR:
         self.notes: list[str] = []
         self.size, self.window, self.chunk = config.size, config.window, config.chunk
         self.cost, self.lanes = 0, 1
-        self.has_identity = identity is not None
+        self.has_identity, self.self_reference = identity is not None, config.self_reference
         self._latents: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def close(self) -> None:
         """Nothing to give back but memory."""
 
-    def forwards(self, n_frames: int) -> int:
+    def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
-        return film_forwards(self.config, n_frames, mode=self.mode, steps=self.steps)
+        return film_forwards(self.config, n_frames, tasks, mode=self.mode, steps=self.steps)
 
     def vectors(self, pictures: Bytes, landmarks: Floats) -> Floats | None:
         """Unit vectors float64 [F, 512] of who it is, None without an identity network."""
@@ -162,6 +169,8 @@ class SVFR:
         )
         noise = self._noise(conditions.degraded.shape, seed)
         latents = deque(self.trajectory(conditions, noise, schedule, on_step), maxlen=1).pop()
+        if self.config.doubt:
+            latents = doubted(latents, conditions.degraded, self.config.doubt)
         pixels = (self.codec.decode(latents, together=self.plan.decode_frames) + 1) * 127.5
         return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
