@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     Picture = NDArray[np.float32]
 
 # Fractions of the crop's side. The template has the eyes at y 0.47 and the mouth at y 0.72; the
-# mask reaches from the hairline to below the chin and from ear to ear.
-MASK_CENTRE = (0.5, 0.53)
-MASK_RADII = (0.45, 0.44)  # where the weight reaches 0
-FEATHER = 0.3  # share of the radii over which the weight falls from 1 to 0
+# mask reaches from the hairline to below the chin, both whole, and from ear to ear.
+MASK_CENTRE = (0.5, 0.52)
+MASK_RADII = (0.46, 0.46)  # where the weight reaches 0
+FEATHER = 0.2  # share of the radii over which the weight falls from 1 to 0
 ROUNDNESS = 2.6  # exponent of the superellipse; 2 = ellipse
 # New colours go to the middle of the face and, up to an oval around it, to what is about as bright.
 OVAL = ((0.5, 0.55), (0.36, 0.40), 0.35, 2.2)  # centre, radii, feather, roundness, as above
