@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facerestore.frames import LUMA_601
 from facerestore.models.colours import Colours, coloured, steadied, steady_clip
 
 SIDE = 64
@@ -123,7 +124,7 @@ def test_the_colours_of_a_clip_flicker_less_and_come_closer_to_the_truth(moved):
 def test_a_clip_keeps_its_brightness_and_has_no_direction_in_time():
     _, bad = coloured_clip(9, moved=1, flicker=8.0)
     steady = steady_clip(bad)
-    assert np.abs(lab(steady)[..., 0] - lab(bad)[..., 0]).mean() < 0.2
+    assert np.abs(steady @ LUMA_601 - bad @ LUMA_601).mean() < 0.5  # of 255
     backwards = steady_clip(bad[::-1].copy())[::-1]
     assert np.abs(steady.astype(int) - backwards).max() <= 1
     assert np.abs(steady_clip(bad[:1]).astype(int) - bad[:1]).max() <= 1

@@ -35,6 +35,7 @@ DARK, BRIGHT = (0.6, 0.9), (2.0, 1.6)  # luma over the face's: from no colour to
 SQUARE = ((0.5, 0.5), (0.49, 0.49), 0.12, 12.0)  # nearly the whole crop: where holes are filled
 GUIDE_RADIUS, GUIDE_FLOOR = 3 / 64, 0.0005  # of the side; variance of luma (0..1) that is no edge
 MATCH_SIGMA = 1 / 12  # low frequencies that are taken from the source
+CHROMA_SIGMA = 1.5 / 256  # of the side: films have chroma at half of the resolution anyway
 HOLE_GROW = 0.012  # holes are grown by this before feathering: their rims are spoilt, too
 GREY = 4 / 255  # rms distance from the mean tint below which a picture has no colour
 SPARSE = 4  # every fourth pixel tells the tint
@@ -178,6 +179,14 @@ def without_new_colour(
     return new if tint is None else np.add((new @ LUMA_601)[..., None], tint, dtype=np.float32)
 
 
+def _with_smooth_chroma(picture: Picture) -> Picture:
+    """Chroma without what rounding it to 8 bits left, which trembles from frame to frame."""
+    luma = (picture @ LUMA_601)[..., None]
+    sigma = max(len(picture) * CHROMA_SIGMA, 0.1)
+    smooth = cv2.GaussianBlur(picture - luma, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.add(luma, smooth, dtype=np.float32)
+
+
 def _low_pass(picture: Picture) -> Picture:
     """Gaussian of MATCH_SIGMA, computed at a quarter of the size, where it loses nothing."""
     size = len(picture)
@@ -206,7 +215,9 @@ def make_patch(
     mask = soft_mask(len(source))
     new, old = (p.astype(np.float32) / np.float32(255) for p in (restored, source))
     filled = _soft_holes(holes) if tasks.inpaint and holes is not None else None
-    if not tasks.color:
+    if tasks.color:
+        new = _with_smooth_chroma(new)
+    else:
         new = without_new_colour(new, old, known=None if filled is None else filled == 0)
     if tasks.bfr:
         known = None if filled is None else 1 - filled

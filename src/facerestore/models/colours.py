@@ -2,7 +2,8 @@
 
 Of whole pictures, which are then laid over the picture's own brightness, and of clips of faces.
 
-Colours are CIE L*a*b*'s a and b, as OpenCV scales them: float32, about -128..127.
+Colours of whole pictures are CIE L*a*b*'s a and b, as OpenCV scales them, those of clips Cr and Cb:
+float32, about -128..127.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MEMORY_SECONDS = 0.4  # colours of so long ago count 1/e of what they did
 LEAST_SECONDS = 1e-3  # between two pictures, whatever their times say
+STILL = 1.0  # codes by which motion must explain brightness better than none
 SAME = 10.0  # codes by which brightness may differ where two pictures show the same thing
 LOOK = 9  # px, side of the square in which brightness is compared, so that grain does not matter
 MOST = 127.0  # of a and b
@@ -61,39 +63,50 @@ def steadied(new: Colours, before: Colours | None) -> Colours:
     at = columns + flow[..., 0], rows + flow[..., 1]
     old = cv2.remap(before.ab, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     there = cv2.remap(before.grey, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    off = cv2.blur(cv2.absdiff(new.grey, there).astype(np.float32), (LOOK, LOOK))
+    off, off_still = _off(new.grey, there), _off(new.grey, before.grey)
+    still = off_still <= off + STILL  # noise moves, too, for optical flow
+    old, off = np.where(still[..., None], before.ab, old), np.where(still, off_still, off)
     passed = max(new.seconds - before.seconds, LEAST_SECONDS)
     keep = np.float32(np.exp(-passed / MEMORY_SECONDS)) * np.exp(-((off / SAME) ** 2))[..., None]
     return Colours(new.grey, np.asarray(new.ab + keep * (old - new.ab), np.float32), new.seconds)
 
 
+def _off(grey: Bytes, other: Bytes) -> Picture:
+    """By how many codes two pictures differ around each pixel."""
+    return np.asarray(cv2.blur(cv2.absdiff(grey, other).astype(np.float32), (LOOK, LOOK)))
+
+
 def steady_clip(frames: Bytes) -> Bytes:
     """A coloured clip, uint8 RGB [F, S, S, 3]: colours averaged with those before and after.
 
-    Both ways alike, so nothing lags behind; L* stays.
+    Both ways alike, so nothing lags behind. Colours are Cr and Cb of BT.601, as films have them,
+    and luma stays: in L*a*b* they would tremble with the noise of luma.
     """
     step = MEMORY_SECONDS / CLIP_FRAMES
     forth: list[NDArray[np.float16]] = []
     before: Colours | None = None
     for number, picture in enumerate(frames):
-        before = steadied(_seen(_lab(picture), number * step), before)
+        before = steadied(_seen(_luma_chroma(picture), number * step), before)
         forth.append(before.ab.astype(np.float16))  # kept for the whole clip
     result, after = np.empty_like(frames), None
     for number in reversed(range(len(frames))):
-        lab = _lab(frames[number])
-        after = steadied(_seen(lab, -number * step), after)
-        lab[..., 1:] = (forth[number] + after.ab) / 2
-        rgb = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB) * 255
+        mixed = _luma_chroma(frames[number])
+        after = steadied(_seen(mixed, -number * step), after)
+        mixed[..., 1:] = (forth[number] + after.ab) / 2 / 255 + 0.5
+        rgb = cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB) * 255
         result[number] = np.clip(np.rint(rgb), 0, 255)
     return result
 
 
-def _lab(picture: Bytes) -> Picture:
-    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
+def _luma_chroma(picture: Bytes) -> Picture:
+    """float32 [S, S, 3]: Y, Cr and Cb, 0..1, no colour at 0.5."""
+    scaled = picture.astype(np.float32) / 255
+    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb), np.float32)
 
 
-def _seen(lab: Picture, seconds: float) -> Colours:
-    return Colours(np.rint(lab[..., 0] * 2.55).astype(np.uint8), lab[..., 1:].copy(), seconds)
+def _seen(parts: Picture, seconds: float) -> Colours:
+    grey = np.clip(np.rint(parts[..., 0] * 255), 0, 255).astype(np.uint8)
+    return Colours(grey, (parts[..., 1:] - np.float32(0.5)) * 255, seconds)
 
 
 def coloured(grey: Picture, ab: Picture) -> Picture:
