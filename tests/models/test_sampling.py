@@ -114,3 +114,12 @@ def test_small_answers_are_doubted(size, seed):
 def test_no_answer_is_no_way():
     degraded = torch.rand(1, 3, 4, 4)
     assert torch.equal(doubted(degraded, degraded, 1.0), degraded)
+
+
+def test_what_fills_a_hole_is_not_doubted():
+    degraded, latents = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5 / 127.5)
+    holes = torch.zeros(1, 2, 4, 4)
+    holes[0, 1, 2, 3] = 1
+    found = doubted(latents, degraded, 1.0, holes) / latents
+    assert found[0, :, 2, 3].min() == 1
+    assert found.sum() == 3

@@ -174,12 +174,16 @@ def _shifted(n_frames: int, step: int, *, window: int, overlap: int) -> list[ran
     return film_windows(n_frames, window=window, overlap=overlap, step=step)
 
 
-def doubted(latents: Tensor, degraded: Tensor, doubt: float) -> Tensor:
+def doubted(latents: Tensor, degraded: Tensor, doubt: float, holes: Tensor | None = None) -> Tensor:
     """Latents like pixels, [-1, 1], less far from the degraded ones the smaller the way is.
 
     doubt: rms error in codes of an answer, however small it is
+    holes: [F, n, h, w], 1 where there is nothing to stay near to: there the whole way is gone
     The share 1 - (doubt / rms)^2 of the way, at least 0: the estimator of James and Stein (1961).
     """
     way = latents - degraded
-    mean_square = way.square().mean() * 127.5**2
-    return degraded + way * (1 - doubt**2 / mean_square).clamp(min=0)
+    hole = way.new_zeros(()) if holes is None else holes.amax(dim=1, keepdim=True)
+    known = (1 - hole).expand_as(way)
+    mean_square = (known * way.square()).sum() / known.sum().clamp(min=1) * 127.5**2
+    share = (1 - doubt**2 / mean_square).clamp(min=0)
+    return degraded + way * torch.maximum(share, hole)

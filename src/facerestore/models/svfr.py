@@ -170,7 +170,7 @@ class SVFR:
         noise = self._noise(conditions.degraded.shape, seed)
         latents = deque(self.trajectory(conditions, noise, schedule, on_step), maxlen=1).pop()
         if self.config.doubt:
-            latents = doubted(latents, conditions.degraded, self.config.doubt)
+            latents = doubted(latents, conditions.degraded, self.config.doubt, conditions.holes)
         pixels = (self.codec.decode(latents, together=self.plan.decode_frames) + 1) * 127.5
         return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
