@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facerestore.survey import Step
 
 FAILED, RESOURCES, INTERRUPTED = 1, 5, 130  # exit codes
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 DONE, BEFORE, ELSEWHERE, BROKEN = "done", "done before", "elsewhere", "failed"
 
 
@@ -94,5 +95,7 @@ def explain(error: BaseException, path: Path | None) -> tuple[str, int]:
         return f"{name}: not enough memory; close other programs", RESOURCES
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{name}: the disk is full; free some space", RESOURCES
+    if isinstance(error, OSError) and error.errno in NOT_ALLOWED and error.filename:
+        return f"{error.filename}: may not be read or written; choose another place", RESOURCES
     advice = "run it with --verbose and report what it prints"
     return f"{name}: unexpected failure ({error!r}); {advice}", FAILED

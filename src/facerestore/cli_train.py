@@ -181,7 +181,8 @@ def prepare(
 
         wish = Preparation(size, frames, min_quality, validation)
         count = make(inputs, out, wish, detector=load_detector(), listen=reporter.note)
-        reporter.tell(out, vars(count) | {"failed": len(count.failed)})
+        facts = {"train": count.train, "val": count.val, "below_min_quality": count.poor}
+        reporter.tell(out, facts | {"failed": len(count.failed)})
         return FAILED if count.failed else 0
 
     raise typer.Exit(guarded(job, None, reporter, verbose=verbose))

@@ -152,7 +152,7 @@ def loading(
     @cache
     def tools() -> Tools:
         loaded = load(options)
-        reporter.note(f"model {loaded.model['name']}: {loaded.why}")
+        reporter.note(f"with model {loaded.model['name']} ({loaded.why})")
         return loaded
 
     try:

@@ -217,7 +217,7 @@ def _serve(
     @cache
     def tools() -> Tools:
         loaded = load(options)
-        speaker.note(f"model {loaded.model['name']}: {loaded.why}")
+        speaker.note(f"with model {loaded.model['name']} ({loaded.why})")
         return loaded
 
     try:

@@ -120,7 +120,7 @@ def test_hdr_films_are_left_out(tmp_path, detector, example_pictures):
 
 
 def test_nothing_found_writes_nothing(faces, tmp_path, detector):
-    with pytest.raises(BadInputError, match="no face clip was found"):
+    with pytest.raises(BadInputError, match="no face clip found"):
         prepare([faces / "none.png"], tmp_path / "out", WISH, detector=detector)
     assert not (tmp_path / "out").exists()
     with pytest.raises(BadInputError, match=r"gone\.jpg: no such file or folder"):

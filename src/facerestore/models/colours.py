@@ -62,7 +62,9 @@ def steadied(new: Colours, before: Colours | None) -> Colours:
     rows, columns = np.indices(new.grey.shape, np.float32)
     at = columns + flow[..., 0], rows + flow[..., 1]
     old = cv2.remap(before.ab, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    there = cv2.remap(before.grey, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    there = np.asarray(
+        cv2.remap(before.grey, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
     off, off_still = _off(new.grey, there), _off(new.grey, before.grey)
     still = off_still <= off + STILL  # noise moves, too, for optical flow
     old, off = np.where(still[..., None], before.ab, old), np.where(still, off_still, off)
@@ -73,7 +75,8 @@ def steadied(new: Colours, before: Colours | None) -> Colours:
 
 def _off(grey: Bytes, other: Bytes) -> Picture:
     """By how many codes two pictures differ around each pixel."""
-    return np.asarray(cv2.blur(cv2.absdiff(grey, other).astype(np.float32), (LOOK, LOOK)))
+    apart = cv2.absdiff(grey, other).astype(np.float32)
+    return np.asarray(cv2.blur(apart, (LOOK, LOOK)), np.float32)
 
 
 def steady_clip(frames: Bytes) -> Bytes:

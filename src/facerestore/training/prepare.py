@@ -105,6 +105,9 @@ def prepare(
     if not count.train + count.val:
         named = ", ".join(map(str, inputs))
         raise BadInputError(f"{named}: no face clip found; nothing was written to {out}")
+    if not (count.train and count.val):
+        side = "trained on" if count.val else "held out"
+        listen(f"all clips went to one side, none is {side}: try another --validation")
     return count
 
 

@@ -150,4 +150,7 @@ def hole_mask(
 
 
 def _plain(draw: Any) -> dict[str, Any]:
+    """What was drawn, for the record; what had no effect is null."""
+    idle = ["quantizer"] * (draw.codec is None) + ["blur_angle"] * (draw.blur != "motion")
+    draw = replace(draw, **dict.fromkeys(idle))
     return {name: vars(v) if hasattr(v, "__dict__") else v for name, v in vars(draw).items()}

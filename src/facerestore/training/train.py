@@ -103,6 +103,8 @@ def train(
     if (work / "state.pt").is_file():
         take_up(run, work / "state.pt")
         listen(f"{work}: goes on at step {run.step}")
+    often = f"saved every {config.saving.minutes:g} minutes, tried on held-out clips after a while"
+    listen(f"{len(samples)} samples, {config.steps - run.step} steps to go; {often}")
     log = Log(work, run.step) if run.accelerator.is_main_process else None
     clock = Clock(run.seconds, max_minutes, config.saving.validation_minutes)
     batches = batches_from(
