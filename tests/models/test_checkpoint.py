@@ -3,10 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from facerestore.errors import ModelError
+from facerestore.frames import FaceClip, Tasks
 from facerestore.models.checkpoint import BUNDLED, CONFIG_NAME, read_config, verify
+from facerestore.models.load import load_model
+from facerestore.models.svfr import GOOD
 from facerestore.models.zoo import installed, remove
 
 
@@ -62,3 +66,18 @@ def test_a_broken_folder_does_not_hide_the_others(folder, monkeypatch):
     assert found["copy"].size_bytes > 30_000_000
     remove("aaa")
     assert not broken.exists()
+
+
+def test_answers_that_are_doubted_change_nothing_which_is_said(folder):
+    ramp = np.linspace(60, 190, 256)[None, :, None] + np.zeros((8, 256, 256, 3))
+    grain = np.random.default_rng(1).normal(0, 8, ramp.shape)
+    noisy = FaceClip(np.clip(ramp + grain, 0, 255).astype(np.uint8), 0)
+    facts = json.loads((folder / CONFIG_NAME).read_text())
+    (folder / CONFIG_NAME).write_text(json.dumps(facts | {"doubt": 100.0}))
+    restorer = load_model(folder, device="cpu")
+    assert np.array_equal(restorer.restore(noisy, Tasks(bfr=True), None, seed=0), noisy.frames)
+    assert restorer.notes == [GOOD]
+    trusting = load_model(BUNDLED, device="cpu")
+    restored = trusting.restore(noisy, Tasks(bfr=True), None, seed=0)
+    assert np.abs(restored - ramp).mean() < 0.8 * np.abs(noisy.frames - ramp).mean()
+    assert trusting.notes == []

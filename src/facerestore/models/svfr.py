@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from facerestore.models.network import Network
     from facerestore.models.sampling import Schedule
 
+GOOD = "some faces are good as they are: the model changed nothing there"
 IDENTITY_FRAMES = 32  # looked at together
 REMEMBERED = 512  # frames whose latents are kept for the next clip, 64 KiB each at 512 px
 
@@ -171,6 +172,8 @@ class SVFR:
         latents = deque(self.trajectory(conditions, noise, schedule, on_step), maxlen=1).pop()
         if self.config.doubt:
             latents = doubted(latents, conditions.degraded, self.config.doubt, conditions.holes)
+            if torch.equal(latents, conditions.degraded):
+                self.notes.append(GOOD)
         pixels = (self.codec.decode(latents, together=self.plan.decode_frames) + 1) * 127.5
         return pixels.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 

@@ -271,7 +271,8 @@ def _save(
     if held_out is None:
         return listen(f"step {run.step}: saved")
     listen(f"step {run.step}: saved, now tried on held-out clips")
-    tried = restorer(networks | run.frozen, facts, run.accelerator.device)
+    whole = replace(facts, doubt=0.0)  # what is learnt shows in small answers first
+    tried = restorer(networks | run.frozen, whole, run.accelerator.device)
     scores, sheet = validate(tried, held_out, run.config)
     log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
     texts = (f"{mix} {s.psnr[0]:.2f} -> {s.psnr[1]:.2f} dB" for mix, s in scores.items())
