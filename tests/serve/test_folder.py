@@ -4,12 +4,13 @@ import os
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facerestore.errors import UsageError
 from facerestore.films import SUFFIXES
 from facerestore.serve.folder import (
+    LONGEST_STEM,
     NotThereError,
     check_ours,
     clean_name,
@@ -98,6 +99,7 @@ def test_what_is_not_called_like_a_film_is_refused(name):
 
 
 @given(name=st.text(max_size=300), suffix=st.sampled_from(sorted(SUFFIXES)))
+@example(name="x" * (LONGEST_STEM - 1) + " y", suffix=".mp4")  # cut behind the blank
 def test_a_clean_name_is_one_plain_visible_name(name, suffix):
     try:
         clean = clean_name(name + suffix)

@@ -145,7 +145,7 @@ def clean_name(name: str) -> str:
     if not stem or suffix not in SUFFIXES:
         known = " ".join(sorted(SUFFIXES))
         raise UsageError(f"{last or 'this file'}: is not called like a film; known are {known}")
-    stem = stem.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore")
+    stem = stem.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore").rstrip(" .")
     return ("_" if RESERVED.match(stem) else "") + stem + suffix
 
 
