@@ -215,7 +215,13 @@ def test_quiet_says_nothing(example, tmp_path):
 def test_a_closed_terminal_leaves_nothing_but_the_work(example, tmp_path):
     command = [sys.executable, "-m", "facerestore", "restore", str(example)]
     command += ["-o", str(tmp_path / "o.mp4"), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests under nohup
+    )
     for line in process.stdout:
         if '"restoring"' in line:
             break
