@@ -2,7 +2,7 @@
 
 import time
 
-from facerestore.console import Clock, describe
+from facerestore.console_clock import Clock, describe
 from facerestore.survey import Step
 
 

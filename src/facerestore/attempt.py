@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from facerestore.errors import BusyError, DoneError, FaceRestoreError
+from facerestore.errors import NOT_ALLOWED, BusyError, DoneError, FaceRestoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from facerestore.survey import Step
 
 FAILED, RESOURCES, INTERRUPTED = 1, 5, 130  # exit codes
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 DONE, BEFORE, ELSEWHERE, BROKEN = "done", "done before", "elsewhere", "failed"
 
 

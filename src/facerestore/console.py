@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from facerestore.console_clock import Clock, describe
 from facerestore.console_grid import Grid, draw_grid, table, words
 
 if TYPE_CHECKING:
@@ -260,41 +261,6 @@ class JsonReporter(QuietReporter):
 def _line(cells: Iterable[str], wide: list[int]) -> None:
     pairs = zip(cells, wide, strict=True)
     sys.stdout.write("  ".join(cell.ljust(width) for cell, width in pairs).rstrip() + "\n")
-
-
-class Clock:
-    """How fast the stage at work is, counted from its first step: a film may be taken up again."""
-
-    def __init__(self) -> None:
-        self.stage, self.first, self.begin = "", 0.0, 0.0
-
-    def see(self, step: Step) -> None:
-        """A step; goes before its numbers are asked for."""
-        if step.stage != self.stage or step.frame < self.first:
-            self.stage, self.first, self.begin = step.stage, step.frame, time.monotonic()
-
-    def rate(self, step: Step) -> float:
-        """Frames per second, 0 before there are any."""
-        return (step.frame - self.first) / max(time.monotonic() - self.begin, 1e-3)
-
-    def left(self, step: Step) -> list[str]:
-        """`about 2 min left`, as soon as that can be said."""
-        rate = self.rate(step)
-        if rate <= 0 or step.frame > step.frames:
-            return []
-        seconds = (step.frames - step.frame) / rate
-        minutes = seconds / 60
-        time_left = f"{seconds:.0f} s" if seconds < 90 else f"{minutes:.0f} min"
-        return [f"about {time_left if minutes < 90 else f'{minutes / 60:.1f} h'} left"]
-
-
-def describe(step: Step, clock: Clock) -> str:
-    """`frame 120/600 · shot 2 · 3 faces · 11.2 fps`."""
-    shots = f"shot {step.shot}/{step.shots}" if step.shots else f"shot {step.shot}"
-    faces = "1 face" if step.faces == 1 else f"{step.faces} faces"
-    rate = clock.rate(step)
-    speed = [f"{rate:.1f} fps"] if rate else []
-    return " · ".join([f"frame {step.frame:.0f}/{step.frames}", shots, faces, *speed])
 
 
 def summary(result: Result) -> str:

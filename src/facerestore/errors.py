@@ -1,5 +1,9 @@
 """Every failure the tool can explain: one sentence naming the file, the fact and the remedy."""
 
+import errno
+
+NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)  # the system's numbers
+
 
 class FaceRestoreError(Exception):
     """A failure with a sentence for the user; `exit_code` is what the process ends with."""

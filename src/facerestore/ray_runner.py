@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Lanes:
         self.has_identity: bool = known["has_identity"]
         self.self_reference: tuple[str, ...] = known["self_reference"]
         self.lanes, self.cost = workers.count, 0
+        self.cost_of = cache(partial(self._asked, "forwards"))
         self.notes: list[str] = []
 
     def close(self) -> None:
@@ -55,8 +56,8 @@ class Lanes:
         self.workers.close()
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
-        """As the models do."""
-        return self._asked("forwards", n_frames, tasks)
+        """As the models do; a worker is asked once for each length, as every chunk wants it."""
+        return self.cost_of(n_frames, tasks)
 
     def restore(
         self,

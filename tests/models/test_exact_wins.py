@@ -10,8 +10,7 @@ from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import read_config
 from facerestore.models.device import Plan
 from facerestore.models.load import load_model
-from facerestore.models.network import cross_attentions, hoisted, plain, stock
-from facerestore.models.svfr import Conditions
+from facerestore.models.network import Conditions, cross_attentions, hoisted, plain, stock
 
 EXACT = 1e-5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
@@ -78,6 +79,24 @@ def flatten_time_convolutions(network: Net) -> Net:
         if type(module) is nn.Conv3d and module.kernel_size == (3, 1, 1):
             module.__class__ = TimeConvolution
     return network
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the network is told about a clip.
+
+    degraded: float32 [F, C, h, w], latents of the degraded frames
+    known:    [1, C, h, w] latents of the reference, or None without one
+    tokens:   [1, N, D] identity tokens of the reference, as the network takes them, or None
+    gamma:    task vector
+    holes:    float32 [F, n, h, w] where they are (`hole_latents`), or None for models not told
+    """
+
+    degraded: Tensor
+    known: Tensor | None
+    tokens: Tensor | None
+    gamma: tuple[float, ...]
+    holes: Tensor | None = None
 
 
 class Network(Protocol):

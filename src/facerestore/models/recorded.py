@@ -17,8 +17,8 @@ from facerestore.models import released
 from facerestore.models.checkpoint import ModelConfig, filled, make_network
 from facerestore.models.identity import Identity
 from facerestore.models.load import assemble
+from facerestore.models.network import Conditions
 from facerestore.models.sampling import Schedule, karras_sigmas, started
-from facerestore.models.svfr import Conditions
 from facerestore.models.windows import released_windows
 
 if TYPE_CHECKING:

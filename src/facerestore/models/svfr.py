@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import torch
 from facerestore.errors import ResourceError
 from facerestore.models.codec import hole_latents
 from facerestore.models.device import ON_CPU
+from facerestore.models.network import Conditions
 from facerestore.models.restorer import condition, holes_of
 from facerestore.models.sampling import (
     doubted,
@@ -41,24 +41,6 @@ if TYPE_CHECKING:
 GOOD = "some faces are good as they are: the model changed nothing there"
 IDENTITY_FRAMES = 32  # looked at together
 REMEMBERED = 512  # frames whose latents are kept for the next clip, 64 KiB each at 512 px
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What the network is told about a clip.
-
-    degraded: float32 [F, C, h, w], latents of the degraded frames
-    known:    [1, C, h, w] latents of the reference, or None without one
-    tokens:   [1, N, D] identity tokens of the reference, as the network takes them, or None
-    gamma:    task vector
-    holes:    float32 [F, n, h, w] where they are (`hole_latents`), or None for models not told
-    """
-
-    degraded: Tensor
-    known: Tensor | None
-    tokens: Tensor | None
-    gamma: tuple[float, ...]
-    holes: Tensor | None = None
 
 
 class SVFR:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 
-from facerestore.errors import BadInputError, ResourceError, UsageError
+from facerestore.errors import NOT_ALLOWED, BadInputError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ LONGEST_NAME = 255 - len(".facerestore.json.part") - 1  # bytes; file systems al
 NAME_LETTERS = 40  # of the name, in the name of the part file
 MB = 10**6
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_ALLOWED = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 @contextmanager
