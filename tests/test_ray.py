@@ -55,6 +55,17 @@ def test_a_cluster_that_is_not_there_is_named(address, monkeypatch):
         restorer_on(address, OPTIONS)
 
 
+def test_a_cluster_that_has_ended_is_not_waited_for(tmp_path, monkeypatch):
+    """Ray leaves the address of a cluster behind, and would wait ten minutes for it."""
+    pytest.importorskip("ray", reason="needs pip install 'facerestore[ray]'")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1\n")
+    with pytest.raises(ResourceError, match="no Ray cluster answers"):
+        restorer_on("auto", OPTIONS)
+
+
 def test_without_ray_there_is_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'facerestore\[ray\]'"):

@@ -110,7 +110,7 @@ def distill(
         if places["start_folder"] is None:
             raise UsageError(f"{config}: network.start has to name the teacher's folder")
         teacher = start(settings, places["start_folder"])[0].eval().requires_grad_(False)
-        train(student_of(settings), **places, loss_of=distillation(teacher, steps))
+        train(student_of(settings), **places, draw=distillation(teacher, steps))
 
     _leave(lambda: job(read_config(config)), work, verbose=verbose)
 

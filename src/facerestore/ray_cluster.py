@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ def _connected(address: str) -> Any:
     except ImportError:
         raise UsageError("--ray needs Ray; pip install 'facerestore[ray]'") from None
     before = signal.getsignal(signal.SIGTERM)
-    host, _, port = address.rpartition(":")
+    host, _, port = (_latest() if address == "auto" else address).rpartition(":")
     try:
         if host and port.isdecimal() and "//" not in host:  # Ray itself would try for ten minutes
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
@@ -195,3 +196,14 @@ def _connected(address: str) -> Any:
         ) from None
     signal.signal(signal.SIGTERM, before)  # Ray ends the process at once
     return ray
+
+
+def _latest() -> str:
+    """Where Ray looks for "auto", as its `ray.init` documents; "" where nothing is named."""
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    latest = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        return latest.read_text().strip()
+    except OSError:
+        return ""

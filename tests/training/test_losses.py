@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,6 +17,7 @@ from facerestore.training.losses import (
     noise_loss,
     pixel_loss,
     prior_loss,
+    structure_loss,
     wing,
 )
 
@@ -89,6 +91,23 @@ def test_latent_loss_is_info_nce_both_ways(count, temperature):
     first, second = units(count, 0), units(count, 1)
     found = float(latent_loss(first, second, temperature=temperature))
     assert found == pytest.approx(slow_info_nce(first, second, temperature))
+
+
+def test_structure_loss_is_what_ssim_leaves_to_one():
+    from skimage.metrics import structural_similarity
+
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(2, 3, 3, 24, 20, generator=generator) * 2 - 1
+    restored = clean + 0.3 * torch.randn(clean.shape, generator=generator)
+    found = structure_loss(restored, clean)
+    for number in range(2):
+        frames = (clip[number].flatten(0, 1).numpy() for clip in (restored, clean))
+        likeness = [
+            structural_similarity(*pair, win_size=7, data_range=2, use_sample_covariance=False)
+            for pair in zip(*frames, strict=True)
+        ]
+        assert float(found[number]) == pytest.approx(1 - np.mean(likeness), abs=1e-5)
+    assert structure_loss(clean, clean).abs().max() < 1e-6
 
 
 def test_latent_loss_of_one_clip_is_zero_and_falls_as_pairs_agree():

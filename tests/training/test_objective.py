@@ -10,6 +10,7 @@ import torch
 from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.codec import PatchCodec, VaeCodec, hole_latents
 from facerestore.models.identity import Identity
+from facerestore.training.batches import collate
 from facerestore.training.config import Losses, Noise
 from facerestore.training.data import TEMPLATE_POINTS, Example
 from facerestore.training.fresh import CODEC, folded, fresh_unet, keep_amplitude, whitening
@@ -17,7 +18,6 @@ from facerestore.training.networks import finished, restorer
 from facerestore.training.objective import (
     Objective,
     Shared,
-    collate,
     draw_sigma,
     middle_channels,
 )
@@ -168,12 +168,12 @@ def test_weight_zero_removes_a_loss_and_its_parameters(mini, losses, gone):
 def test_every_loss_reaches_the_network(mini):
     torch.manual_seed(0)
     unet = fresh_unet((32, 32)).train()
-    losses = Losses(ulr=1, prior=1, edges=1, steady=1)
-    made = objective(unet, mini, losses, shared=Shared(PatchCodec(4), shown=whitening()))
+    losses = Losses(ulr=1, prior=1, edges=1, steady=1, structure=1)
+    made = objective(unet, mini, losses, shown=whitening())
     torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
     batch = collate([example(seed, pair=True) for seed in range(2)], faces=False)
     found = made(batch, sigmas(90.0, 90.0), noise_like(batch))
-    for name in ("noise", "ulr", "prior", "edges", "steady"):
+    for name in ("noise", "ulr", "prior", "edges", "steady", "structure"):
         gradient = torch.autograd.grad(found[name], unet.conv_in.weight, retain_graph=True)[0]
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().max() > 0, name
@@ -184,13 +184,13 @@ def test_every_loss_reaches_the_network(mini):
 
 def test_low_noise_counts_less_and_has_no_pixel_losses(mini):
     batch = collate([example()], faces=False)
-    noise, losses = noise_like(batch), replace(NO_LOSSES, edges=1.0, steady=1.0)
+    noise, losses = noise_like(batch), replace(NO_LOSSES, edges=1.0, steady=1.0, structure=1.0)
     full, less = (
         objective(Known(48), mini, losses, Noise(low_weight=w))(batch, sigmas(3.0), noise)
         for w in (1.0, 0.25)
     )
     assert float(less["noise"]) == pytest.approx(0.25 * float(full["noise"]), rel=1e-5)
-    assert float(full["edges"]) == float(full["steady"]) == 0
+    assert float(full["edges"]) == float(full["steady"]) == float(full["structure"]) == 0
 
 
 def test_the_relative_floor_divides_by_how_bad_a_clip_is(mini):
@@ -278,7 +278,7 @@ def test_what_is_exported_says_what_was_trained(mini):
     torch.manual_seed(0)
     unet = fresh_unet((32, 32)).eval()
     torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
-    made = objective(unet, mini, shared=Shared(PatchCodec(4), shown=whitening()))
+    made = objective(unet, mini, shown=whitening())
     one = example()
     batch = collate([one], faces=False)
     base, _ = made.latents(batch)

@@ -195,7 +195,7 @@ def test_a_distillation_trains_and_its_model_takes_one_step(
         work=tmp_path,
         start_folder=teacher_folder,
         device="cpu",
-        loss_of=distillation(teacher, 4),
+        draw=distillation(teacher, 4),
     )
     assert run.step == 21
     assert torch.equal(teacher.unet.conv_in.weight, before)

@@ -17,7 +17,7 @@ from facerestore.errors import BadInputError, ModelError, ResourceError, UsageEr
 from facerestore.frames import FaceClip, Reference, Tasks
 from facerestore.models.load import load_model
 from facerestore.training.config import Losses, Network, Stage, read_config
-from facerestore.training.train import rate, train
+from facerestore.training.train import paper_draw, rate, train
 
 
 def go(config, shards, work, **more):
@@ -132,6 +132,24 @@ def test_the_time_limit_stops_and_nothing_is_lost(trained, toml, shards, tmp_pat
     monkeypatch.undo()
     assert go(read_config(toml), shards, work).step == 40
     assert losses(work) == losses(trained[0])
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(toml, shards, tmp_path):
+    def draw(run, batch, generator):
+        sigma, noise = paper_draw(run, batch, generator)
+        return sigma, noise * (float("nan") if run.step in spoilt else 1)
+
+    spoilt = {7}
+    config = read_config(toml)
+    run = go(config, shards, tmp_path / "once", draw=draw)
+    assert all(torch.isfinite(p).all() for p in run.objective.parameters())
+    found = losses(tmp_path / "once")
+    assert found[20]["lost"] == 1
+    assert np.isfinite(found[20]["total"])
+    assert "lost" not in found[40]
+    spoilt = set(range(9, 20))
+    with pytest.raises(ModelError, match="step 20: the loss is not finite"):
+        go(config, shards, tmp_path / "often", draw=draw)
 
 
 def test_no_time_at_all_still_leaves_a_model(toml, shards, tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import socket
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from facerestore.errors import BadInputError, ResourceError, UsageError
 from facerestore.serve.guard import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from facerestore.options import RestoreOptions, Tools
@@ -72,8 +73,20 @@ def serve(
             timeout_graceful_shutdown=ENDING_SECONDS,
         )
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when it has ended
-            opened(address_of(door, listener))
-            uvicorn.Server(config).run(sockets=[listener])
+            server = uvicorn.Server(config)
+            server.startup = partial(_started, server.startup, opened, address_of(door, listener))
+            server.run(sockets=[listener])
+
+
+async def _started(
+    startup: Callable[..., Awaitable[None]],
+    opened: Callable[[str], None],
+    address: str,
+    sockets: list[socket.socket] | None = None,
+) -> None:
+    """Tell of the server when it answers and Ctrl-C is uvicorn's; before, Python may lose one."""
+    await startup(sockets=sockets)
+    opened(address)
 
 
 def address_of(door: Door, listener: socket.socket) -> str:

@@ -1,30 +1,123 @@
-"""Batches of a training run, made by worker processes: the same ones whoever makes them."""
+"""Batches of a training run, as tensors; worker processes make them, always the same ones."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from facerestore.errors import BadInputError, FaceRestoreError
+from facerestore.models.identity import face_crop
 from facerestore.sandbox import end_with_parent
 from facerestore.training.data import Drawing, draw_example
-from facerestore.training.objective import Batch, collate
+from facerestore.training.motion import MIRRORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.context import BaseContext
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from facerestore.frames import Bytes
     from facerestore.training.config import TrainConfig
-    from facerestore.training.data import Sample
+    from facerestore.training.data import Example, Sample
 
 PREFETCHED = 6  # batches a worker
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples as tensors.
+
+    target, bad: uint8 [B, F, 3, S, S];  other: a second degradation, or None
+    holes, other_holes: bool [B, F, S, S] of the two
+    reference:   uint8 [B, 3, S, S], zeros where there is none;  known: [B] 1 where there is one
+    faces:       float32 [B, 3, 112, 112] in [-1, 1], the reference's face for ArcFace, or None
+    gamma:       [B, 3] task vectors;  landmarks: float32 [B, F, K, 2], NaN where unknown
+    """
+
+    target: Tensor
+    bad: Tensor
+    other: Tensor | None
+    holes: Tensor
+    other_holes: Tensor
+    reference: Tensor
+    known: Tensor
+    faces: Tensor | None
+    gamma: Tensor
+    landmarks: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def cloned(self) -> Batch:
+        """The same in memory of its own."""
+        return self._each(torch.clone)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors there are, in the order of the fields."""
+        return [value for value in vars(self).values() if value is not None]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            name: None if value is None else change(value) for name, value in vars(self).items()
+        }
+        return Batch(**changed)
+
+    def mirrored(self) -> Batch:
+        """The same, left and right exchanged."""
+        turned: dict[str, Any] = {
+            name: None if value is None else value.flip(-1)
+            for name, value in vars(self).items()
+            if name not in ("known", "gamma", "landmarks")
+        }
+        order = MIRRORED[self.landmarks.shape[2]]
+        away = torch.stack([1 - self.landmarks[..., 0], self.landmarks[..., 1]], dim=-1)
+        return replace(self, landmarks=away[:, :, order], **turned)
+
+
+def collate(examples: Sequence[Example], *, faces: bool) -> Batch:
+    """Examples of one size -> a batch; faces: whether ArcFace will look at the references."""
+    references = [np.zeros_like(e.bad[0]) if e.reference is None else e.reference for e in examples]
+    others = [e.other for e in examples if e.other is not None]
+    return Batch(
+        target=_pictures([e.target for e in examples]),
+        bad=_pictures([e.bad for e in examples]),
+        other=_pictures(others) if others else None,
+        holes=_holes([e.holes for e in examples], examples),
+        other_holes=_holes([e.other_holes for e in examples], examples),
+        reference=_pictures(references),
+        known=torch.tensor([float(e.reference is not None) for e in examples]),
+        faces=torch.stack([_face(e) for e in examples]) if faces else None,
+        gamma=torch.tensor([e.tasks.vector for e in examples]),
+        landmarks=torch.tensor(np.stack([e.landmarks for e in examples]), dtype=torch.float32),
+    )
+
+
+def _pictures(arrays: Sequence[Bytes]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).movedim(-1, -3).contiguous()
+
+
+def _holes(found: Sequence[NDArray[np.bool_] | None], examples: Sequence[Example]) -> Tensor:
+    nothing = np.zeros(examples[0].bad.shape[:3], np.bool_)
+    return torch.from_numpy(np.stack([nothing if holes is None else holes for holes in found]))
+
+
+def _face(example: Example) -> Tensor:
+    points = example.reference_landmarks
+    if example.reference is None or np.isnan(points).any():
+        return torch.zeros(3, 112, 112)
+    crop = face_crop(example.reference, points * len(example.reference) - 0.5)
+    return torch.from_numpy(crop).movedim(-1, 0) / 127.5 - 1
 
 
 class Batches(Dataset["Batch | FaceRestoreError"]):

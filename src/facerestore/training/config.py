@@ -109,6 +109,7 @@ class Losses:
 
     ulr, prior:    unified latent regularization and facial prior (paper: 0.01 and 0.1)
     edges, steady: of spatial gradients and of changes in time, pixels; only without a VAE
+    structure:     of 1 - SSIM, likewise
     relative_floor: each clip counts relative to its mean squared residual plus this; 0 = all equal
     """
 
@@ -116,6 +117,7 @@ class Losses:
     prior: float = 0.1
     edges: float = 0.0
     steady: float = 0.0
+    structure: float = 0.0
     relative_floor: float = 0.0
 
     def __post_init__(self) -> None:
@@ -201,8 +203,11 @@ class TrainConfig:
         step, most = SIZE_STEPS[self.model.codec], self.model.size
         if any(s.size % step or not 0 < s.size <= most for s in self.stages):
             raise ValueError(f"stages: expected sizes that {step} divides, {most} at most")
-        if self.model.codec == "vae" and (self.losses.edges or self.losses.steady):
-            raise ValueError("losses: edges and steady are for models without a VAE; set them to 0")
+        losses = self.losses
+        if self.model.codec == "vae" and (losses.edges or losses.steady or losses.structure):
+            raise ValueError(
+                "losses: edges, steady and structure are for models without a VAE; set them to 0"
+            )
         fresh, widths = self.network.start == "fresh", self.network.widths
         if fresh and (self.model.codec == "vae" or len(widths) < 2 or any(w % 32 for w in widths)):
             raise ValueError("network: fresh is for codec patch4, two or more widths 32 divides")

@@ -20,9 +20,10 @@ from facerestore.training.train import latent_noise
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from facerestore.training.batches import Batch
     from facerestore.training.config import TrainConfig
-    from facerestore.training.objective import Batch, Objective
-    from facerestore.training.train import Loss, Run
+    from facerestore.training.objective import Objective
+    from facerestore.training.train import Draw, Run
 
 
 def student_of(config: TrainConfig) -> TrainConfig:
@@ -31,8 +32,8 @@ def student_of(config: TrainConfig) -> TrainConfig:
     return replace(config, model=model, losses=replace(config.losses, ulr=0.0, prior=0.0))
 
 
-def distillation(teacher: Objective, steps: int) -> Loss:
-    """The loss of a student of `teacher`, which takes `steps` steps, for `train`.
+def distillation(teacher: Objective, steps: int) -> Draw:
+    """What a student of `teacher`, which takes `steps` steps, is trained with by `train`.
 
     Raises UsageError for a single step: there is nothing to learn.
     """
@@ -41,18 +42,18 @@ def distillation(teacher: Objective, steps: int) -> Loss:
     model = teacher.model
     sigmas = karras_sigmas(steps, sigma_min=model.sigma_min, sigma_max=model.sigma_max)
 
-    def loss(run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw(run: Run, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
         teacher.to(run.accelerator.device)
         teacher.shared = run.objective.shared  # one VAE is enough
-        at = torch.randint(steps, (len(batch.bad),), generator=generator)
+        levels, device = sigmas.to(batch.bad.device), generator.device
+        at = torch.randint(steps, (len(batch.bad),), generator=generator, device=device)
         noise = latent_noise(run.config, batch, generator)
-        shape = (-1, 1, 1, 1, 1)
-        sigma, after = (s.view(shape).to(noise.device) for s in (sigmas[at], sigmas[at + 1]))
+        sigma, after = (levels[n].view(-1, 1, 1, 1, 1) for n in (at, at + 1))
         with torch.no_grad(), run.accelerator.autocast():
             aim = aim_of(teacher, cast("Objective", run.average.module), batch, sigma, after, noise)
-        return run.wrapped(batch, sigma, noise, aim)
+        return sigma, noise, aim
 
-    return loss
+    return draw
 
 
 def aim_of(

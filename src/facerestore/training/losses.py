@@ -5,7 +5,7 @@
 L_noise is SVD's loss: the network's answer against the EDM target at a random noise level. L_ULR,
 unified latent regularization, pulls the middle features of two degradations of one clip together
 and those of different clips apart. L_prior, the facial prior, reads landmarks out of the same
-features. For models without a VAE two more terms are there, of pixels (see `pixel_loss`).
+features. For models without a VAE more terms are there, of pixels (`pixel_loss`, `structure_loss`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TEMPERATURE = 0.07  # tau; the paper names no value, this is MoCo's (He et al. 2
 WING_WIDTH, WING_CURVE = 10.0, 2.0  # w and epsilon in px, Feng et al. 2018
 WING_SIDE = 256  # px of the crop in which those pixels are counted
 HUBER = 0.00054
+SSIM_WINDOW = 7
+SSIM_C1, SSIM_C2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # pixels have a range of 2
 PRIOR_LAYERS, PRIOR_WIDTH = 5, 256  # five layers: paper section 4.2; the width is ours
 
 
@@ -49,6 +51,22 @@ def pixel_loss(error: Tensor) -> tuple[Tensor, Tensor]:
     if error.shape[1] == 1:
         return edges, torch.zeros_like(edges)
     return edges, error.diff(dim=1).abs().mean((1, 2, 3, 4))
+
+
+def structure_loss(restored: Tensor, clean: Tensor) -> Tensor:
+    """[B]: 1 - SSIM (Wang et al. 2004), mean over frames, channels and places.
+
+    restored, clean: [B, F, 3, H, W] pixels in [-1, 1]. The window is a square of 7 x 7 pixels: sums
+    over it are cheaper than Gaussian ones, which `evaluate` uses.
+    """
+    x, y = restored.flatten(0, 1), clean.flatten(0, 1)
+    mean = lambda picture: F.avg_pool2d(picture, SSIM_WINDOW, stride=1)  # noqa: E731
+    mx, my = mean(x), mean(y)
+    spread = mean(x * x) - mx * mx + mean(y * y) - my * my
+    shared = mean(x * y) - mx * my
+    likeness = (2 * mx * my + SSIM_C1) * (2 * shared + SSIM_C2)
+    likeness = likeness / ((mx * mx + my * my + SSIM_C1) * (spread + SSIM_C2))
+    return 1 - likeness.unflatten(0, restored.shape[:2]).mean((1, 2, 3, 4))
 
 
 class LatentTransformer(nn.Module):

@@ -68,16 +68,13 @@ def start(config: TrainConfig, folder: Path | None) -> tuple[Objective, dict[str
         projection.train().requires_grad_(True)
     objective = Objective(
         unet,
-        Shared(
-            codec_of(frozen),
-            cast("Any", frozen.get("arcface")),
-            whitening() if model.codec == "patch4" else None,
-        ),
+        Shared(codec_of(frozen), cast("Any", frozen.get("arcface"))),
         model,
         config.losses,
         config.noise,
         points=config.data.points,
         projection=projection,
+        shown=whitening() if model.codec == "patch4" else None,
     )
     return objective, frozen
 
@@ -186,11 +183,9 @@ def finished(objective: Objective, average: dict[str, torch.Tensor]) -> dict[str
             {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
         )
         networks[kind] = one.eval().requires_grad_(False)
-    if objective.shared.shown is not None:
+    if objective.shown is not None:
         first: Any = networks["unet"].conv_in
-        first.weight.data = folded(
-            first.weight.data, objective.shared.shown.to(first.weight.device)
-        )
+        first.weight.data = folded(first.weight.data, objective.shown)
     return networks
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pickle import PickleError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from facerestore.errors import BadInputError, ModelError, UsageError
 from facerestore.models.device import choose_device
 from facerestore.training.batches import batches_from, find
+from facerestore.training.capture import gradients_of
 from facerestore.training.data import knows_landmarks, read_samples
 from facerestore.training.log import Clock, Log
 from facerestore.training.networks import finished, restorer, start, write_model
-from facerestore.training.objective import Batch, draw_sigma
+from facerestore.training.objective import draw_sigma
 from facerestore.training.validate import validate
 
 if TYPE_CHECKING:
@@ -35,16 +36,19 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
+    from facerestore.training.batches import Batch
+    from facerestore.training.capture import Gradients
     from facerestore.training.config import TrainConfig
     from facerestore.training.data import Sample
     from facerestore.training.objective import Objective
 
-    Loss = Callable[["Run", Batch, torch.Generator], dict[str, torch.Tensor]]
+    Draw = Callable[["Run", Batch, torch.Generator], tuple[torch.Tensor, ...]]
     Losses = Mapping[str, float | torch.Tensor]
 
 LOG_STEPS = 20
 LEAST_RATE = 0.02  # of the learning rate, at the end
 CLIP_NORM = 1.0
+LOST_SHARE = 0.5  # of the steps since the log's last line may have gradients that are not finite
 DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, OSError, EOFError, PickleError)
 
 
@@ -52,17 +56,16 @@ DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, OSError, EOFError, 
 class Run:
     """A training run in progress.
 
-    objective: the trained networks and their losses;  wrapped: the same, ready for many processes
+    objective: the trained networks and their losses;  gradients: takes its gradients
     frozen:    networks that are used but not trained, by kind
     average:   moving average of the weights;  step: steps done;  seconds: trained so far
-    losses:    of each step since the last line of the log, and the norm of its gradients; numbers
-               that nothing waits for, so that a card always has its next step to do
+    losses:    of each step since the last line of the log, and the norm of its gradients
     """
 
     config: TrainConfig
     accelerator: Accelerator
     objective: Objective
-    wrapped: Any
+    gradients: Gradients
     frozen: dict[str, nn.Module]
     average: AveragedModel
     optimizer: torch.optim.Optimizer
@@ -84,13 +87,14 @@ def train(
     max_minutes: float = float("inf"),
     device: str = "auto",
     listen: Callable[[str], None] = lambda text: None,
-    loss_of: Loss | None = None,
+    draw: Draw | None = None,
 ) -> Run:
     """Train until the configured steps or `max_minutes` of this call are over.
 
     data:   folder of the tar files;  work: see above, taken up again where it holds a state
     start_folder: what `network.start` names, None for "fresh"
-    listen: told a line now and then;  loss_of: another loss than the paper's, see `distill`
+    listen: told a line now and then
+    draw:    what else than `paper_draw` goes into the objective beside a batch, see `distill`
     Raises UsageError, BadInputError or ModelError before anything is written.
     """
     samples = read_samples(find(data, config.data.train))
@@ -116,7 +120,7 @@ def train(
         device=run.accelerator.device,
     )
     while run.step < config.steps and not _any(run, clock.over()):
-        run.losses.append(_step(run, batches, loss_of or paper_loss))
+        run.losses.append(_step(run, batches, draw or paper_draw))
         run.seconds = clock.trained()
         if run.step % LOG_STEPS == 0 or run.step == config.steps:
             _check(run)
@@ -135,8 +139,9 @@ def train(
 
 
 def _check(run: Run) -> None:
-    """Raise ModelError if a gradient was not finite: such a run must not be saved."""
-    if not all(np.isfinite(float(losses["norm"])) for losses in run.losses):
+    """Raise ModelError if gradients have not been finite for a while: nothing is learnt then."""
+    lost = [not np.isfinite(float(losses["norm"])) for losses in run.losses]
+    if sum(lost) > LOST_SHARE * len(lost):
         raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
 
 
@@ -149,7 +154,11 @@ def _any(run: Run, here: bool) -> bool:
 
 
 def _means(losses: Sequence[Losses]) -> dict[str, float]:
-    return {name: float(np.mean([float(part[name]) for part in losses])) for name in losses[0]}
+    """Means over the steps that counted, and how many did not, if any."""
+    counted = [part for part in losses if np.isfinite(float(part["norm"]))]
+    lost = {"lost": float(len(losses) - len(counted))} if len(counted) < len(losses) else {}
+    means = {n: float(np.mean([float(part[n]) for part in counted])) for n in losses[0]}
+    return means | lost
 
 
 def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
@@ -173,8 +182,8 @@ def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
         weight_decay=config.optimizer.weight_decay,
     )
     average = AveragedModel(objective, multi_avg_fn=keep)
-    wrapped = accelerator.prepare(objective)
-    return Run(config, accelerator, objective, wrapped, frozen, average, optimizer)
+    gradients = gradients_of(objective, accelerator, config)
+    return Run(config, accelerator, objective, gradients, frozen, average, optimizer)
 
 
 def take_up(run: Run, path: Path) -> None:
@@ -191,24 +200,29 @@ def take_up(run: Run, path: Path) -> None:
         raise ModelError(text) from None
 
 
-def _step(run: Run, batches: Iterator[Batch], loss_of: Loss) -> Losses:
-    """One step of the optimizer; the losses by name, and "norm", that of the gradients."""
+def _step(run: Run, batches: Iterator[Batch], draw: Draw) -> Losses:
+    """One step of the optimizer; the losses by name, and "norm", that of the gradients.
+
+    Gradients that are not finite are left out.
+    """
     plan, accelerator = run.config.optimizer, run.accelerator
     for group in run.optimizer.param_groups:
         group["lr"] = rate(run.config, run.step)
     found: list[dict[str, torch.Tensor]] = []
     for part in range(plan.accumulate):
         number = (run.step * plan.accumulate + part) * accelerator.num_processes
-        generator = _generator(run.config.seed, number + accelerator.process_index)
-        found.append(loss_of(run, next(batches), generator))
-        accelerator.backward(found[-1]["total"] / plan.accumulate)
-    norm = accelerator.clip_grad_norm_(run.objective.parameters(), CLIP_NORM)
-    run.optimizer.step()
+        state = _seed(run.config.seed, number + accelerator.process_index)
+        generator = torch.Generator(accelerator.device).manual_seed(state)
+        batch = next(batches)
+        found.append(run.gradients(batch, *draw(run, batch, generator)))
+    norm = torch.as_tensor(accelerator.clip_grad_norm_(run.objective.parameters(), CLIP_NORM))
+    if torch.isfinite(norm):  # else one clip would spoil all weights, and their averages, for ever
+        run.optimizer.step()
+        run.average.update_parameters(run.objective)
     run.optimizer.zero_grad()
-    run.average.update_parameters(run.objective)
     run.step += 1
     means = {name: torch.stack([f[name].detach() for f in found]).mean() for name in found[0]}
-    return means | {"norm": torch.as_tensor(norm)}
+    return means | {"norm": norm}
 
 
 def rate(config: TrainConfig, step: int) -> float:
@@ -220,27 +234,25 @@ def rate(config: TrainConfig, step: int) -> float:
     return float(plan.rate * warm * fall)  # a numpy scalar would not load with weights_only
 
 
-def paper_loss(run: Run, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """The losses of the paper at noise levels drawn from the configuration."""
+def paper_draw(run: Run, batch: Batch, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+    """Noise levels [B, 1, 1, 1, 1] and noise for a batch, as the configuration has them."""
     sigma = draw_sigma(run.config.noise, run.config.model, len(batch.bad), generator)
-    noise = latent_noise(run.config, batch, generator)
-    return run.wrapped(batch, sigma.to(batch.bad.device), noise)
+    return sigma, latent_noise(run.config, batch, generator)
 
 
 def latent_noise(config: TrainConfig, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    """Unit variance [B, F, C, h, w] for a batch, drawn on the CPU."""
+    """Unit variance [B, F, C, h, w] for a batch."""
     count, frames, _, size, _ = batch.bad.shape
     channels, cell = (48, 4) if config.model.codec == "patch4" else (4, 8)
     shape = (count, frames, channels, size // cell, size // cell)
     if config.model.shared_noise:  # as when restoring: all frames start from the same noise
         shape = (count, 1, *shape[2:])
-    noise = torch.randn(shape, generator=generator).to(batch.bad.device)
+    noise = torch.randn(shape, generator=generator, device=generator.device)
     return noise.expand(-1, frames, -1, -1, -1)
 
 
-def _generator(seed: int, number: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, number, 1]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
+def _seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number, 1]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _save(
@@ -251,7 +263,6 @@ def _save(
     listen: Callable[[str], None],
 ) -> None:
     """Write state and model; where there are held-out samples, try the model on them."""
-    _check(run)
     part = work / "state.part"
     torch.save(
         {
