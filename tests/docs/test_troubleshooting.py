@@ -48,9 +48,9 @@ CAUSES = {
     ),
     "name a restored film OUT, or --dataset FOLDER; one of them": "evaluate",
     "shards: holds tar files already; name another folder": "train prepare PICTURES -o shards",
-    "my.toml: no such file; configs/mini.toml is one to begin with": "train my.toml",
     "wrong.toml: not a training configuration (losses: unknown key 'ulrr')": "train wrong.toml",
     "nothing.mp4: no such file; check the name": "restore nothing.mp4",
+    "my.toml: no such file; configs/mini.toml is one to begin with": "train my.toml",
     "EMPTY: no film found; their names end in .mp4, .mkv, .mov, .avi and the like": (
         "restore EMPTY -o RESTORED"
     ),

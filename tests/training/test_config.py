@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facerestore.errors import UsageError
+from facerestore.errors import BadInputError, UsageError
 from facerestore.models.checkpoint import find_model, load_network
 from facerestore.training.config import Losses, read_config
 from facerestore.training.data import MIXES
@@ -55,10 +55,10 @@ WRONG = {
         'validation = "portraits-val.tar"',
         "data: validation is",
     ),
-    "unknown mix": ("color = 0.12", "colour = 0.12", "'colour' is none of"),
+    "unknown mix": ("color = 0.13", "colour = 0.12", "'colour' is none of"),
     "order of a mix": ('"bfr,color" = 0.14', '"color,bfr" = 0.14', "'color,bfr' is none of"),
-    "weight below 0": ("color = 0.12", "color = -1", "expected weights"),
-    "text for a weight": ("color = 0.12", 'color = "often"', "data: mixes is"),
+    "weight below 0": ("color = 0.13", "color = -1", "expected weights"),
+    "text for a weight": ("color = 0.13", 'color = "often"', "data: mixes is"),
     "dropout": ("reference_dropout = 0.5", "reference_dropout = 2", "reference_dropout"),
     "points": ("points = 5 ", "points = 7 ", "data: impossible value of points"),
     "noise": ("high_share = 0.9 ", "high_share = 1.9 ", "noise: impossible value of high_share"),
@@ -105,7 +105,7 @@ def test_pixel_losses_need_pixels(tmp_path):
 
 
 def test_no_file_a_folder_and_no_text(tmp_path):
-    with pytest.raises(UsageError, match=r"c\.toml: no such file; configs/mini\.toml is one"):
+    with pytest.raises(BadInputError, match=r"c\.toml: no such file; configs/mini\.toml is one"):
         read_config(tmp_path / "c.toml")
     with pytest.raises(UsageError, match="not a training configuration"):
         read_config(tmp_path)

@@ -221,7 +221,7 @@ def test_a_configuration_is_run_with_or_without_the_word(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     words = ["train"] if short_form else ["train", "run"]
     done = within(*words, "c.toml")
-    assert done.exit_code == 2
+    assert done.exit_code == 3
     assert "c.toml: no such file; configs/mini.toml is one to begin with" in done.stderr
     done = within(*words, "--data", ".", "c.toml")  # options may come first
     assert "c.toml: no such file" in done.stderr

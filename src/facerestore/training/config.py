@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from facerestore.errors import UsageError
+from facerestore.errors import BadInputError, UsageError
 from facerestore.models.checkpoint import SIZE_STEPS, ModelConfig
 from facerestore.training.data import MIXES
 from facerestore.training.motion import MIRRORED
@@ -222,7 +222,10 @@ class TrainConfig:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """A configuration file; raises UsageError naming the file and what is wrong in it."""
+    """A configuration file; raises UsageError naming the file and what is wrong in it.
+
+    Raises BadInputError where there is no such file.
+    """
     try:
         content = tomllib.loads(path.read_text())
         parts = {
@@ -240,7 +243,9 @@ def read_config(path: Path) -> TrainConfig:
             parts[name] = _part(kind, content.pop(name, {}), name)
         return _part(TrainConfig, content | parts, "the file")
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; configs/mini.toml is one to begin with") from None
+        raise BadInputError(
+            f"{path}: no such file; configs/mini.toml is one to begin with"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{path}: not a training configuration ({error})") from None
 

@@ -66,9 +66,10 @@ function plot(quantity, lines) {
   svg.setAttribute("aria-label", `${title} over time: ${spoken.join(", ")}`);
   drawing.append(svg, make("span", { class: "top", "aria-hidden": "true" }, short(high * scale)), make("span", { class: "bottom", "aria-hidden": "true" }, short(low * scale)));
   overTime(drawing, 0, facts.seconds);
+  const axis = make("div", { class: "axis", "aria-hidden": "true" }, make("span", {}, stamp(0)), make("span", {}, stamp(facts.seconds)));
   const per = Object.values(lines)[0].per;
   const worst = per > 1 ? ` Each point is the worst of ${short(per)} frames.` : "";
-  return make("figure", {}, make("figcaption", {}, make("h3", {}, title)), drawing, legend, make("p", { class: "note" }, meaning + worst));
+  return make("figure", {}, make("figcaption", {}, make("h3", {}, title)), drawing, axis, legend, make("p", { class: "note" }, meaning + worst));
 }
 
 // ---- the parts of the page ---------------------------------------------------------------------
