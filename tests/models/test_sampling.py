@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerestore.errors import UsageError
-from facerestore.frames import Tasks
+from facerestore.frames import LUMA_601, Tasks
 from facerestore.models.convert import RELEASED
 from facerestore.models.sampling import (
     ALIGNED,
@@ -103,12 +103,23 @@ def test_multistep_solves_a_gaussian_better_than_first_order():
 @given(st.floats(0.01, 20.0), st.integers(0, 9))
 def test_small_answers_are_doubted(size, seed):
     """1 - 1 / rms^2 of the way: nothing up to one code of rms, nearly all of a large answer."""
-    degraded = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    way = torch.randn(degraded.shape, generator=torch.Generator().manual_seed(seed + 99))
-    way *= size / 127.5 / way.square().mean().sqrt()
-    share = (doubted(degraded + way, degraded, 1.0) - degraded) / way
-    expected = max(0.0, 1 - 1 / size**2)
-    assert torch.allclose(share, torch.full_like(share, expected), atol=2e-2)
+    draw = torch.Generator().manual_seed(seed)
+    degraded = torch.rand(2, 6, 4, 4, generator=draw) * 2 - 1
+    luma = torch.randn(2, 1, 2, 4, 4, generator=draw).expand(-1, 3, -1, -1, -1)
+    colour = torch.randn(2, 3, 2, 4, 4, generator=draw)
+    colour = colour - torch.einsum("c,fcnhw->fnhw", torch.tensor(LUMA_601), colour).unsqueeze(1)
+    for which in ((1, 0), (0, 1), (1, 9)):  # luma alone, colours alone, both, not alike large
+        parts = [
+            part * rms * size / 127.5 / part.square().mean().sqrt()
+            for part, rms in zip((luma, colour), which, strict=True)
+        ]
+        way = sum(parts).flatten(1, 2)
+        expected = sum(
+            part * max(0.0, 1 - 1 / (size * rms) ** 2) if rms else part
+            for part, rms in zip(parts, which, strict=True)
+        )
+        found = doubted(degraded + way, degraded, 1.0) - degraded
+        assert torch.allclose(found, expected.flatten(1, 2), atol=2e-3 * size / 127.5 + 1e-5)
 
 
 def test_no_answer_is_no_way():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from facerestore.errors import UsageError
+from facerestore.frames import LUMA_601
 from facerestore.models.windows import chunk_ranges, cover, film_windows
 
 if TYPE_CHECKING:
@@ -177,13 +178,20 @@ def _shifted(n_frames: int, step: int, *, window: int, overlap: int) -> list[ran
 def doubted(latents: Tensor, degraded: Tensor, doubt: float, holes: Tensor | None = None) -> Tensor:
     """Latents like pixels, [-1, 1], less far from the degraded ones the smaller the way is.
 
+    latents, degraded: [F, 3 n, h, w], n values of red, then of green, then of blue
     doubt: rms error in codes of an answer, however small it is
     holes: [F, n, h, w], 1 where there is nothing to stay near to: there the whole way is gone
     The share 1 - (doubt / rms)^2 of the way, at least 0: the estimator of James and Stein (1961).
+    Luma and what is left of the colours are estimated apart: one may be spoilt, the other good.
     """
-    way = latents - degraded
-    hole = way.new_zeros(()) if holes is None else holes.amax(dim=1, keepdim=True)
+    way = (latents - degraded).unflatten(1, (3, -1))
+    hole = way.new_zeros(()) if holes is None else holes.amax(dim=1)[:, None, None]
+    weights = torch.as_tensor(LUMA_601, dtype=way.dtype, device=way.device)
+    luma = torch.einsum("c,fcnhw->fnhw", weights, way).unsqueeze(1).expand_as(way)
     known = (1 - hole).expand_as(way)
-    mean_square = (known * way.square()).sum() / known.sum().clamp(min=1) * 127.5**2
-    share = (1 - doubt**2 / mean_square).clamp(min=0)
-    return degraded + way * torch.maximum(share, hole)
+    found = torch.zeros_like(way)
+    for part in (luma, way - luma):
+        mean_square = (known * part.square()).sum() / known.sum().clamp(min=1) * 127.5**2
+        share = (1 - doubt**2 / mean_square).clamp(min=0)
+        found = found + part * torch.maximum(share, hole)
+    return degraded + found.flatten(1, 2)
