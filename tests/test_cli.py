@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,8 @@ def test_bad_input_is_one_sentence_and_code_3(tmp_path, kind):
         (["--start", "soon"], 2, "soon"),
         (["--model", "nothing"], 4, "nothing"),
         (["--device", "cuda:7"], 5, "cuda:7"),
+        (["--device", "banana"], 2, "banana"),
+        (["--profile", "nope"], 2, "'--profile': 'nope' is not one of"),
     ],
 )
 def test_impossible_wishes_are_explained(example, tmp_path, options, code, words):
@@ -155,6 +158,24 @@ def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):
     done = run("doctor", tmp_path, "--clean")
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_says_that_other_commands_keep_nothing(example, tmp_path):
+    out = tmp_path / "bad.mp4"
+    command = [sys.executable, "-m", "facerestore", "degrade", str(example), "-o", str(out)]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_hearing_ctrl_c)
+    while not list(tmp_path.iterdir()) and job.poll() is None:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "interrupted; nothing is kept, start it again" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def _hearing_ctrl_c():
+    """Jobs in the background ignore it, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_dry_run_and_inspect_write_nothing(example, tmp_path):

@@ -161,6 +161,24 @@ def test_inpainting_touches_only_the_holes_and_their_rims(example, detector, tmp
         assert not changed[~near].any()
 
 
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        ((0.45, 0.55), "it is filled inside only"),  # from border to border, across the face
+        ((0.98, 1.0), "nothing was filled"),
+    ],
+)
+def test_holes_that_are_not_filled_are_told_of(example, detector, tmp_path, rows, warning):
+    import cv2
+
+    mask = np.zeros((360, 640), np.uint8)
+    mask[slice(*(int(row * 360) for row in rows))] = 255
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    options = {"tasks": Tasks(inpaint=True), "mask": tmp_path / "m.png", "end_seconds": 0.2}
+    result = run(example, tmp_path / "o.mp4", detector, restorer=Inverted(256), **options)
+    assert any(warning in text for text in result.warnings)
+
+
 def test_a_part_starts_at_zero_with_its_sound(example, detector, tmp_path):
     result = run(example, tmp_path / "o.mp4", detector, start_seconds=1.0, end_seconds=2.0)
     times = [float(t) for t, _ in planes(result.output)]

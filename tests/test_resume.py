@@ -224,6 +224,19 @@ def test_a_film_that_is_done_is_not_done_again(film, tmp_path):
     assert json.loads(sidecar_path(output).read_text())["options"]["seed"] == 2
 
 
+def test_what_is_done_leaves_begun_work_of_other_options_alone(film, tmp_path):
+    output, said = tmp_path / "o.mkv", []
+    run(film, output)
+    with pytest.raises(KeyboardInterrupt):
+        run(film, output, seed=2, overwrite=True, stop_at=12)
+    with pytest.raises(DoneError):
+        run(film, output, say=said)
+    assert said == []
+    _, restorer = run(film, output, seed=2, overwrite=True, say=said)
+    assert "going on with work from before" in said[0]
+    assert restorer.calls < 30
+
+
 def test_an_input_that_changes_while_it_is_read(film, tmp_path):
     source, output = tmp_path / "in.mp4", tmp_path / "o.mkv"
     source.write_bytes(film.read_bytes())
@@ -282,7 +295,16 @@ def test_doctor_removes_what_was_left(film, tmp_path):
         run(film, output, stop_at=12)
     mine = tmp_path / ".mine.facerestore"
     mine.mkdir()
+    parts = [tmp_path / "below" / f".film.{number}.part.mp4" for number in (12, 13)]
+    parts.append(tmp_path / ".film.part.mp4")  # not a name of ours
+    for path in parts:
+        path.write_bytes(b"half")
+    for path in parts[1:]:
+        os.utime(path, (1, 1))  # long ago
     (tmp_path / "below" / "loop").symlink_to(tmp_path)
-    assert cleaned(tmp_path)["work_folders_removed"] == [str(work_folder(output))]
+    done = cleaned(tmp_path)
+    assert done["work_folders_removed"] == [str(work_folder(output))]
+    assert done["part_files_removed"] == [str(parts[1])]
+    assert [path.exists() for path in parts] == [True, False, True]
     assert not work_folder(output).exists()
     assert mine.is_dir()

@@ -86,9 +86,6 @@ def explain(error: BaseException, path: Path | None) -> tuple[str, int]:
     """A failure as one sentence, and its exit code."""
     if isinstance(error, FaceRestoreError):
         return str(error), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        text = "interrupted; what is finished is kept, the same command goes on from there"
-        return text, INTERRUPTED
     name: Any = path or "facerestore"
     if isinstance(error, MemoryError):
         return f"{name}: not enough memory; close other programs", RESOURCES

@@ -45,7 +45,7 @@ from facerestore.cli_options import (
     Task,
     Verbose,
 )
-from facerestore.running import guarded, look_all, restore_all, seconds_from
+from facerestore.running import KEPT, STOPPED, guarded, look_all, restore_all, seconds_from
 
 Misused: Any = typer.BadParameter.__bases__[0]  # click's UsageError, which Typer does not export
 
@@ -162,7 +162,7 @@ def restore(
             verbose=verbose,
         )
 
-    leave(guarded(job, None, reporter, verbose=verbose))
+    leave(guarded(job, None, reporter, verbose=verbose, stopped=STOPPED if dry_run else KEPT))
 
 
 @app.command()
@@ -250,6 +250,7 @@ def main() -> Any:
             error.show()
         else:
             command = error.ctx.command_path if error.ctx else "facerestore"
-            text = f"{error.format_message().removesuffix('.')}; see: {command} --help"
+            text = error.format_message().removesuffix(".").replace(": Value error, ", ": ")
+            text = f"{text.replace(': Input should be', ': should be')}; see: {command} --help"
             sys.stderr.write(f"error: {text}\n")
         sys.exit(error.exit_code)

@@ -80,9 +80,9 @@ Report = Annotated[
     bool,
     typer.Option("--report", help="Write a page to look at beside each film: OUT.report.html"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show where an unexpected failure happened.")
+    bool, typer.Option("--verbose", "-v", help="Say more, as where an unexpected failure happened.")
 ]
 Start = Annotated[str | None, typer.Option(help="From here: 90, 1:30 or 0:01:30.5")]
 End = Annotated[str | None, typer.Option(help="Up to here (same forms).")]

@@ -148,7 +148,8 @@ def _leave(job: Any, work: Path, *, verbose: bool) -> None:
         return 0
 
     reporter = choose_reporter(as_json=False, quiet=False)
-    raise typer.Exit(guarded(done, None, reporter, verbose=verbose))
+    stopped = "interrupted; the same command goes on from what was saved last"
+    raise typer.Exit(guarded(done, None, reporter, verbose=verbose, stopped=stopped))
 
 
 @app.command()

@@ -42,10 +42,13 @@ def examine(device: str) -> list[Check]:
 
 
 def cleaned(root: Path) -> dict[str, Any]:
-    """Delete the work folders below `root` that no process works in; what was done, for people.
+    """Delete what ended processes left at or below `root`; what was done, for people.
+
+    Those are work folders that no process works in, and part files nobody has written to for long.
 
     Raises UsageError where `root` is no folder.
     """
+    from facerestore.video.output import old_parts
     from facerestore.work import old_work, remove
 
     if not root.is_dir():
@@ -55,7 +58,15 @@ def cleaned(root: Path) -> dict[str, Any]:
         freed += sum(path.stat().st_size for path in folder.iterdir())
         remove(folder)
         removed.append(str(folder))
-    return {"work_folders_removed": removed, "freed_mb": round(freed / 1e6, 1)}
+    parts = list(old_parts(root))
+    for path in parts:
+        freed += path.stat().st_size
+        path.unlink(missing_ok=True)
+    return {
+        "work_folders_removed": removed,
+        "part_files_removed": [str(path) for path in parts],
+        "freed_mb": round(freed / 1e6, 1),
+    }
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:

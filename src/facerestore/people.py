@@ -17,7 +17,7 @@ import numpy as np
 from facerestore.errors import UsageError
 from facerestore.faces.guard import FLOOR, steady_strengths, strength_for
 from facerestore.faces.identity import appearance, best_frame, same_person
-from facerestore.faces.paste import tint_of
+from facerestore.faces.paste import hole_mask, tint_of
 from facerestore.frames import Reference
 from facerestore.models.colours import steady_clip
 
@@ -67,14 +67,15 @@ class People:
 
     numbers: person's number by track index;  seconds: spent in the model, on each device
     earlier: cost and notes of the model from before the film was interrupted
-    coloured, holes, covered: whether any face had colours, holes, next to nothing but holes
+    coloured, holes, covered, cut: whether any face had colours, holes, next to nothing but holes,
+                               holes that reach beyond what is filled
     """
 
     def __init__(self, found: Survey, tools: Tools, options: RestoreOptions) -> None:
         self.found, self.tools, self.options = found, tools, options
         self.people: list[Person] = []
         self.numbers: dict[int, int] = {}
-        self.coloured = self.holes = self.covered = False
+        self.coloured = self.holes = self.covered = self.cut = False
         self.told, self.paid = len(tools.restorer.notes), tools.restorer.cost  # of films before
         self.earlier: tuple[int, list[str]] = (0, [])
         self.guard = chosen_guard(options, tools)
@@ -130,6 +131,8 @@ class People:
             words.append("the film has colours already: those of the faces are replaced")
         if self.covered:
             words.append("the mask covers a face almost whole: too little is left to fill it from")
+        if self.cut:
+            words.append("the mask reaches beyond the square of a face: it is filled inside only")
         if self.options.tasks.inpaint and self.numbers and not self.holes:
             words.append("the mask has no hole on a face: nothing was filled")
         return words + self._unlike()
@@ -171,8 +174,11 @@ class People:
         if self.options.tasks.color:
             self.coloured |= tint_of(clip.frames[0] / np.float32(255)) is None
         if clip.holes is not None:
-            share = float(clip.holes.mean(axis=(1, 2)).max())
-            self.holes, self.covered = self.holes or share > 0, self.covered or share > COVERED
+            self.covered |= float(clip.holes.mean(axis=(1, 2)).max()) > COVERED
+            seen, inside = clip.holes.any(axis=0), hole_mask(clip.holes.shape[-1]) > 0.5
+            filled = bool((seen & inside).any())
+            self.holes |= filled
+            self.cut |= filled and bool((seen & ~inside).any())
 
     def _recognise(self, index: int, clip: FaceClip, on_step: Callable[[], None]) -> int:
         """The number of the person of a track, who may be new."""

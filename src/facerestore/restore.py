@@ -115,15 +115,17 @@ def restore(
     encoding = choose_encoding(target.info, options.profile, suffix=output.suffix)
     job = job_of(film.info.path, options, loaded, encoding, read_sidecar(output))
     run = Run(film, target, output, options, loaded, encoding, job, listen, begin)
+    try:
+        if not options.overwrite:
+            check_not_done(output, job)
+    except DoneError:
+        if options.report and not page_path(output).exists():
+            found = look(film, loaded.detector, options, listen)
+            page_beside(film, output, found, loaded, listen, say)
+        raise
     with opened_work(output, job, resume=options.resume, keep=options.keep_work, say=say) as work:
-        try:
-            if not options.overwrite:
-                check_not_done(output, job)
-        except DoneError:
-            if options.report and not page_path(output).exists():
-                found = look(film, loaded.detector, options, listen)
-                page_beside(film, output, found, loaded, listen, say)
-            raise
+        if not options.overwrite:
+            check_not_done(output, job)  # another process may just have finished
         if not work.frames:
             check_room(work.folder, least_bytes(film, options, encoding))
         found = work.survey(film, lambda: look(film, loaded.detector, options, listen))

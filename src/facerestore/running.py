@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from facerestore.options import RestoreOptions, Tools
     from facerestore.sandbox import Limits
 
+STOPPED = "interrupted; nothing is kept, start it again"
+KEPT = "interrupted; what is finished is kept, the same command goes on from there"
+
 
 def seconds_from(text: str | None) -> float | None:
     """`90`, `1:30` and `0:01:30.5` in seconds; raises UsageError for anything else."""
@@ -36,15 +39,28 @@ def seconds_from(text: str | None) -> float | None:
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
-def guarded(job: Callable[[], int], path: Path | None, reporter: Reporter, *, verbose: bool) -> int:
-    """Run a job; every failure becomes one sentence and an exit code."""
+def guarded(
+    job: Callable[[], int],
+    path: Path | None,
+    reporter: Reporter,
+    *,
+    verbose: bool,
+    stopped: str = STOPPED,
+) -> int:
+    """Run a job; every failure becomes one sentence and an exit code.
+
+    stopped: the sentence for Ctrl-C
+    """
     try:
         return job()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
-        text, code = explain(error, path)
+        if isinstance(error, KeyboardInterrupt):
+            text, code = stopped, INTERRUPTED
+        else:
+            text, code = explain(error, path)
         if verbose and code == FAILED:
             raise
         reporter.close()

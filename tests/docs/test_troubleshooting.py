@@ -36,7 +36,7 @@ CAUSES = {
     ): "restore film.mp4 -o a.mp4 --profile archive",
     "'soon' is not a time; write 90, 1:30 or 0:01:30.5": "restore film.mp4 --start soon",
     "the part from 3.0 s to 2.0 s is empty": "restore film.mp4 --start 3 --end 2",
-    "--mode fast is for svfr; mini takes --steps 1 to 4": "restore film.mp4 --mode fast",
+    "--mode fast is for svfr; leave it out for mini": "restore film.mp4 --mode fast",
     "--identity-guard blend needs a model with an identity network; mini has none": (
         "restore film.mp4 --identity-guard blend"
     ),
@@ -108,6 +108,9 @@ CAUSES = {
     "the film has colours already: those of the faces are replaced": (
         "restore film.mp4 -o faces.mp4 -t color --overwrite -m mini --end 0.2"
     ),
+    "the mask reaches beyond the square of a face: it is filled inside only": (
+        "restore film.mp4 -o filled.mp4 -t inpaint --mask band.png -m classic --overwrite"
+    ),
     "the mask has no hole on a face: nothing was filled": (
         "restore film.mp4 -o filled.mp4 -t inpaint --mask black.png -m classic"
     ),
@@ -126,6 +129,9 @@ def mishaps(folder, monkeypatch):
     write_film(folder / "small.mp4", [wall[:180, :320]] * 8)
     write_picture(folder / "wall.png", wall)
     write_picture(folder / "black.png", wall * 0)
+    band = wall * 0
+    band[170:190] = 255  # from border to border
+    write_picture(folder / "band.png", band)
     write_picture(folder / "small.png", wall[:64, :64])
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_bytes(b"hello " * 99)

@@ -46,6 +46,11 @@ def soft_mask(size: int) -> Picture:
     return _superellipse(size, MASK_CENTRE, MASK_RADII, FEATHER, ROUNDNESS)
 
 
+def hole_mask(size: int) -> Picture:
+    """float32 [size, size]: where holes are filled: 1 nearly everywhere, 0 on the border."""
+    return _superellipse(size, *SQUARE)
+
+
 def skin_mask(picture: Picture, landmarks: Floats | None = None) -> Picture:
     """float32 [S, S], 0..1: where a face in [S, S, 3], 0..1, takes new colours.
 
@@ -223,7 +228,7 @@ def make_patch(
         known = None if filled is None else 1 - filled
         new = match_colour(new, old, known=known, luma_only=tasks.color)
     nothing = np.zeros_like(mask)
-    inside = nothing if filled is None else filled * _superellipse(len(source), *SQUARE)
+    inside = nothing if filled is None else filled * hole_mask(len(source))
     luma = np.maximum(mask, inside) if tasks.bfr else inside
     chroma = skin_mask(np.clip(new, 0, 1), landmarks) if tasks.color else luma
     return Patch(

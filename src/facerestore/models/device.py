@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facerestore.errors import ResourceError
+from facerestore.errors import ResourceError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -14,13 +14,16 @@ GIB = 2**30
 
 
 def choose_device(name: str) -> torch.device:
-    """The device a name stands for; raises ResourceError where it is not there."""
+    """The device a name stands for; raises UsageError for no name, ResourceError if not there."""
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device '{name}' is no name of one; use auto, cpu or cuda") from None
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
         raise ResourceError(f"device '{name}' is not available here; use --device cpu") from None

@@ -128,7 +128,7 @@ def schedule_for(config: ModelConfig, *, mode: str, steps: int | None, reference
     if mode not in MODES:
         raise UsageError(f"unknown mode '{mode}'; choose from {', '.join(MODES)}")
     if mode == "fast" and not config.shifting:
-        raise UsageError(f"--mode fast is for svfr; {config.name} takes --steps 1 to 4")
+        raise UsageError(f"--mode fast is for svfr; leave it out for {config.name}")
     windows = partial(_cover, window=config.window, overlap=config.overlap)
     if config.shifting:
         windows = partial(_shifted, window=config.window, overlap=config.overlap)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 LONGEST_NAME = 255 - len(".facerestore.json.part") - 1  # bytes; file systems allow 255
+PART_NAME = re.compile(r"\..*\.\d+\.part\.\w+(\.json)?")
+OLD_SECONDS = 3600.0  # a process that lives writes more often; its machine may be another one
 NAME_LETTERS = 40  # of the name, in the name of the part file
 MB = 10**6
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -64,6 +68,14 @@ def atomic(
     finally:
         with suppress(OSError):  # where the folder itself cannot be, there is no part file
             part.unlink()
+
+
+def old_parts(root: Path) -> Iterator[Path]:
+    """Part files at or below `root` that no one has written to for `OLD_SECONDS`."""
+    for path in root.rglob(".*.part.*"):
+        ours = PART_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        if ours and time.time() - path.stat().st_mtime > OLD_SECONDS:
+            yield path
 
 
 def sidecar_part(part: Path) -> Path:
