@@ -216,7 +216,7 @@ def _details(record: dict[str, Any]) -> list[dict[str, Any]]:
     tool = {"facerestore": record["tool"]["version"], **record["libraries"]}
     return [
         _table("Cost", cost),
-        _table("Options", _named(record["options"])),
+        _table("Options", _named(record["options"] | {"model": model["name"]})),
         _table("Encoder", _named(record["encoder"])),
         _table("Faces left alone", _named(record["left_alone"])),
         _table("Versions", tool),
