@@ -109,7 +109,7 @@ CAUSES = {
         "restore film.mp4 -o faces.mp4 -t color --overwrite -m mini --end 0.2"
     ),
     "the mask reaches beyond the square of a face: it is filled inside only": (
-        "restore film.mp4 -o filled.mp4 -t inpaint --mask band.png -m classic --overwrite"
+        "restore film.mp4 -o band.mp4 -t inpaint --mask band.png -m classic"
     ),
     "the mask has no hole on a face: nothing was filled": (
         "restore film.mp4 -o filled.mp4 -t inpaint --mask black.png -m classic"
