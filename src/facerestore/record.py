@@ -147,7 +147,7 @@ def read_sidecar(output: Path) -> dict[str, Any] | None:
 def check_not_done(output: Path, job: dict[str, Any]) -> None:
     """Raise DoneError where the output is there already, UsageError where another one is.
 
-    To be called under the output's lease: another process may just have made it.
+    To be called under the output's lease, too: another process may just have made it.
     """
     if not output.exists():
         return

@@ -57,10 +57,8 @@ def guarded(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt):
-            text, code = stopped, INTERRUPTED
-        else:
-            text, code = explain(error, path)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        text, code = (stopped, INTERRUPTED) if interrupted else explain(error, path)
         if verbose and code == FAILED:
             raise
         reporter.close()

@@ -59,8 +59,11 @@ def structure_loss(restored: Tensor, clean: Tensor) -> Tensor:
     restored, clean: [B, F, 3, H, W] pixels in [-1, 1]. The window is a square of 7 x 7 pixels: sums
     over it are cheaper than Gaussian ones, which `evaluate` uses.
     """
+
+    def mean(picture: Tensor) -> Tensor:
+        return F.avg_pool2d(picture, SSIM_WINDOW, stride=1)
+
     x, y = restored.flatten(0, 1), clean.flatten(0, 1)
-    mean = lambda picture: F.avg_pool2d(picture, SSIM_WINDOW, stride=1)  # noqa: E731
     mx, my = mean(x), mean(y)
     spread = mean(x * x) - mx * mx + mean(y * y) - my * my
     shared = mean(x * y) - mx * my

@@ -140,8 +140,7 @@ def train(
 
 def _check(run: Run) -> None:
     """Raise ModelError if gradients have not been finite for a while: nothing is learnt then."""
-    lost = [not np.isfinite(float(losses["norm"])) for losses in run.losses]
-    if sum(lost) > LOST_SHARE * len(lost):
+    if len(_counted(run.losses)) < (1 - LOST_SHARE) * len(run.losses):
         raise ModelError(f"step {run.step}: the loss is not finite; lower the rate and go on")
 
 
@@ -153,9 +152,14 @@ def _any(run: Run, here: bool) -> bool:
     return bool(run.accelerator.reduce(flag, "sum") > 0)  # pyright: ignore[reportOperatorIssue]
 
 
+def _counted(losses: Sequence[Losses]) -> list[Losses]:
+    """Those of the steps whose gradients were finite."""
+    return [part for part in losses if np.isfinite(float(part["norm"]))]
+
+
 def _means(losses: Sequence[Losses]) -> dict[str, float]:
     """Means over the steps that counted, and how many did not, if any."""
-    counted = [part for part in losses if np.isfinite(float(part["norm"]))]
+    counted = _counted(losses)
     lost = {"lost": float(len(losses) - len(counted))} if len(counted) < len(losses) else {}
     means = {n: float(np.mean([float(part[n]) for part in counted])) for n in losses[0]}
     return means | lost
