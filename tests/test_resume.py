@@ -18,6 +18,7 @@ import pytest
 
 from facerestore.doctor import cleaned
 from facerestore.errors import BadInputError, BusyError, DoneError, UsageError
+from facerestore.frames import Tasks
 from facerestore.options import RestoreOptions
 from facerestore.places import sidecar_path, work_folder
 from facerestore.restore import restore
@@ -135,6 +136,16 @@ def test_three_interruptions_leave_no_trace_in_the_film(film, whole, tmp_path, p
     (text,) = said
     assert "going on" in text
     assert int(text.split()[-1]) >= 96
+
+
+def test_new_colours_and_where_they_go_fade_over_from_what_is_kept(film, tmp_path):
+    coloured, said = {"tasks": Tasks(color=True)}, []
+    with pytest.raises(KeyboardInterrupt):
+        run(film, tmp_path / "o.mkv", stop_at=12, **coloured)
+    run(film, tmp_path / "o.mkv", say=said, **coloured)
+    assert "going on" in said[0]
+    run(film, tmp_path / "whole.mkv", **coloured)
+    same(tmp_path / "o.mkv", tmp_path / "whole.mkv")
 
 
 def test_no_chunk_is_restored_twice(film, tmp_path):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     Listener = Callable[[Step], None]
     Faces = list["FaceCrop"]
-    Overlap = list[list[tuple[Bytes, float]]]  # per frame and face: uint8 [S, S, 3], strength
+    # per frame and face: uint8 [S, S, 3], strength, uint8 [S, S] or None
+    Overlap = list[list[tuple[Bytes, float, Bytes | None]]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class FaceCrop:
     source, restored: uint8 RGB [S, S, 3];  holes: bool [S, S] or None
     field:    None, or 0 / 1 for the even / odd rows
     landmarks: float64 [5, 2] in crop pixels, or None;  strength: 0..1, how much of it to use
+    skin:     uint8 [S, S], how much of new colours, or None
     """
 
     track: int
@@ -51,6 +53,7 @@ class FaceCrop:
     field: int | None
     landmarks: Floats | None = None
     strength: float = 1.0
+    skin: Bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def restored(work: Iterable[Chunk], people: People, before: Overlap) -> Iterator
         done = _finished(chunk)
         if not chunk.fresh:
             done[: len(before)] = _faded(before, done[: len(before)])
-        before = [[(f.restored, f.strength) for f in faces] for faces in done[chunk.keep :]]
+        ahead = done[chunk.keep :]
+        before = [[(f.restored, f.strength, f.skin) for f in faces] for faces in ahead]
         return Piece(done[: chunk.keep], before)
 
     try:
@@ -183,8 +187,11 @@ def _finished(chunk: Chunk) -> list[Faces]:
     result = [list(faces) for faces in chunk.faces]
     for places, wait in chunk.pending:
         answer = wait()
-        for (i, j), picture, share in zip(places, answer.frames, answer.strengths, strict=True):
-            result[i][j] = replace(result[i][j], restored=picture, strength=float(share))
+        skins = [None] * len(places) if answer.skins is None else answer.skins
+        parts = zip(places, answer.frames, answer.strengths, skins, strict=True)
+        for (i, j), picture, share, skin in parts:
+            new = {"restored": picture, "strength": float(share), "skin": skin}
+            result[i][j] = replace(result[i][j], **new)
     return result
 
 
@@ -197,10 +204,13 @@ def _faded(old: Overlap, new: list[Faces]) -> list[Faces]:
     return result
 
 
-def _mixed(old: tuple[Bytes, float], new: FaceCrop, share: float) -> FaceCrop:
-    picture = np.rint(old[0] * (1 - share) + new.restored * share).astype(np.uint8)
-    strength = old[1] * (1 - share) + new.strength * share
-    return replace(new, restored=picture, strength=strength)
+def _mixed(old: tuple[Bytes, float, Bytes | None], new: FaceCrop, share: float) -> FaceCrop:
+    picture, strength, skin = old
+    picture = np.rint(picture * (1 - share) + new.restored * share).astype(np.uint8)
+    strength = strength * (1 - share) + new.strength * share
+    if skin is not None and new.skin is not None:
+        skin = np.rint(skin * (1 - share) + new.skin * share).astype(np.uint8)
+    return replace(new, restored=picture, strength=strength, skin=skin)
 
 
 def cropped(

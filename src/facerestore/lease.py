@@ -45,7 +45,7 @@ class Lease:
         """Raise BusyError where another process has taken over, because this one was asleep."""
         if self.lost or _newest(self.folder) != self.number:
             self.lost = True
-            raise BusyError(f"{self.folder}: another process has taken over this film")
+            raise BusyError(f"{self.folder}: another process has taken over")
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
@@ -63,23 +63,22 @@ class Lease:
 
 
 @contextmanager
-def leased(folder: Path) -> Iterator[Lease]:
-    """Make a folder and hold it; raises BusyError where another process does."""
-    lease = Lease(folder, _take(folder))
+def leased(folder: Path, *, doing: str = "restoring this film") -> Iterator[Lease]:
+    """Make a folder and hold it; raises BusyError where another process does, `doing` the same."""
+    lease = Lease(folder, _take(folder, doing))
     try:
         yield lease
     finally:
         lease.end()
 
 
-def _take(folder: Path) -> int:
+def _take(folder: Path, doing: str) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         newest = _newest(folder)
         if newest and not is_free(folder):
-            raise BusyError(
-                f"{folder}: {_holder(_path(folder, newest))} is restoring this film; wait for it"
-            )
+            holder = _holder(_path(folder, newest))
+            raise BusyError(f"{folder}: {holder} is {doing}; wait for it")
         try:
             with _path(folder, newest + 1).open("x") as file:
                 file.write(f"{_place()} {os.getpid()}")

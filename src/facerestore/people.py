@@ -17,7 +17,7 @@ import numpy as np
 from facerestore.errors import UsageError
 from facerestore.faces.guard import FLOOR, steady_strengths, strength_for
 from facerestore.faces.identity import appearance, best_frame, same_person
-from facerestore.faces.paste import hole_mask, tint_of
+from facerestore.faces.paste import hole_mask, skin_mask, tint_of
 from facerestore.frames import Reference
 from facerestore.models.colours import steady_clip
 
@@ -54,11 +54,13 @@ class Person:
 class Answer:
     """A clip restored: uint8 RGB [F, S, S, 3] and how much of each frame to use, float64 [F].
 
+    skins: uint8 [F, S, S], how much of new colours, None without color
     likeness: float64 [F], cosine between source and restored face;  None where it is not known
     """
 
     frames: Bytes
     strengths: Floats
+    skins: Bytes | None = None
     likeness: Floats | None = None
 
 
@@ -152,16 +154,17 @@ class People:
 
     def _answer(self, person: Person, clip: FaceClip, on_step: Callable[[], None]) -> Answer:
         restored = self._run(clip, person.reference, on_step)
+        skins = None
         if self.options.tasks.color:
-            restored = steady_clip(restored)
+            points = [None] * len(clip) if clip.landmarks is None else clip.landmarks
+            found = [skin_mask(*pair) for pair in zip(restored, points, strict=True)]
+            restored, skins = steady_clip(restored, np.stack(found))
         likeness = self._likeness(clip, restored)
-        if likeness is None:
-            return Answer(restored, np.ones(len(clip)))
-        if self.guard != "blend":
-            return Answer(restored, np.ones(len(clip)), likeness)
-        rate = float(self.found.rate) * clip.fields
-        strengths = steady_strengths(strength_for(likeness), rate=rate)
-        return Answer(restored, strengths, likeness)
+        strengths = np.ones(len(clip))
+        if likeness is not None and self.guard == "blend":
+            rate = float(self.found.rate) * clip.fields
+            strengths = steady_strengths(strength_for(likeness), rate=rate)
+        return Answer(restored, strengths, skins, likeness)
 
     def _likeness(self, clip: FaceClip, restored: Bytes) -> Floats | None:
         if self.guard == "off" or clip.landmarks is None:

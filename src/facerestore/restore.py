@@ -268,7 +268,7 @@ def paste(
             face.source,
             options.tasks,
             holes=face.holes,
-            landmarks=face.landmarks,
+            skin=face.skin,
             strength=options.strength * face.strength,
         )
         if before is not None and coloured:

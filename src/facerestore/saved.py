@@ -94,7 +94,7 @@ def save_people(
     """
     facts = {
         "numbers": list(people.numbers.items()),
-        "flags": [people.coloured, people.holes, people.covered],
+        "flags": [people.coloured, people.holes, people.covered, people.cut],
         "seconds": people.seconds,
         "cost": people.cost,
         "notes": people.notes,
@@ -102,7 +102,7 @@ def save_people(
             {"tracks": person.tracks, "likeness": [[*k, v] for k, v in [*person.likeness.items()]]}
             for person in people.people
         ],
-        "overlap": [[strength for _, strength in faces] for faces in overlap],
+        "overlap": [[strength for _, strength, _ in faces] for faces in overlap],
     }
     arrays: dict[str, Any] = {}
     for i, person in enumerate(people.people):
@@ -113,9 +113,12 @@ def save_people(
             arrays[f"image{i}"] = person.reference.image
             if person.reference.landmarks is not None:
                 arrays[f"points{i}"] = person.reference.landmarks
-    pictures = [picture for faces in overlap for picture, _ in faces]
+    pictures = [picture for faces in overlap for picture, _, _ in faces]
     if pictures:
         arrays["pictures"] = np.stack(pictures)
+    skins = [skin for faces in overlap for _, _, skin in faces if skin is not None]
+    if skins:
+        arrays["skins"] = np.stack(skins)
     if painter is not None:
         facts["background"], colours = painter.known()
         arrays |= {BACKGROUND + name: values for name, values in colours.items()}
@@ -129,7 +132,7 @@ def load_people(path: Path, people: People, painter: Painter | None = None) -> O
     """
     facts, arrays = load(path)
     people.numbers = dict(facts["numbers"])
-    people.coloured, people.holes, people.covered = facts["flags"]
+    people.coloured, people.holes, people.covered, people.cut = facts["flags"]
     people.seconds, people.earlier = facts["seconds"], (facts["cost"], facts["notes"])
     people.people = [
         Person(
@@ -147,5 +150,8 @@ def load_people(path: Path, people: People, painter: Painter | None = None) -> O
         length = len(BACKGROUND)
         colours = {name[length:]: v for name, v in arrays.items() if name.startswith(BACKGROUND)}
         painter.go_on(facts["background"], colours)
-    pictures = iter(arrays.get("pictures", ()))
-    return [[(next(pictures), strength) for strength in faces] for faces in facts["overlap"]]
+    pictures, skins = iter(arrays.get("pictures", ())), iter(arrays.get("skins", ()))
+    return [
+        [(next(pictures), strength, next(skins, None)) for strength in faces]
+        for faces in facts["overlap"]
+    ]

@@ -65,21 +65,25 @@ def test_colour_alone_never_touches_luma():
 
 @given(st.integers(0, 99))
 def test_new_colours_stay_within_the_mask(seed):
-    mask = skin_mask(picture(seed).astype(np.float32) / 255)
-    assert mask.min() >= 0
-    assert (mask <= soft_mask(SIZE)).all()
+    assert (skin_mask(picture(seed)) <= np.rint(soft_mask(SIZE) * 255)).all()
 
 
-@pytest.mark.parametrize("wall", [0.1, 0.25, 1.0])
+@pytest.mark.parametrize("wall", [26, 64, 255])
 def test_new_colours_end_at_the_edge_of_the_face(wall):
     size, edge = 256, 66  # a face before a wall that reaches into the oval
-    scene = np.full((size, size, 3), 0.55, np.float32)
+    scene = np.full((size, size, 3), 140, np.uint8)
     flat = skin_mask(scene)
     scene[:, :edge] = wall
     bent, row = skin_mask(scene), size // 2
-    assert flat[row, edge - 8] > 0.5
+    assert flat[row, edge - 8] > 127
     assert bent[row, edge - 8] < 0.5 * flat[row, edge - 8]
-    assert bent[row, edge + 16] > 0.9
+    assert bent[row, edge + 16] > 229
+
+
+def test_new_colours_go_where_they_are_told_to_within_the_mask():
+    skin = np.full((SIZE, SIZE), 51, np.uint8)
+    patch = make_patch(picture(0), picture(1), Tasks(color=True), skin=skin)
+    np.testing.assert_allclose(patch.chroma, np.minimum(soft_mask(SIZE), 0.2), atol=1e-6)
 
 
 def test_inpainting_alone_replaces_the_holes_and_nothing_far_from_them():
@@ -147,9 +151,9 @@ def test_new_colours_lean_with_the_head(lean):
     apart = np.array([8.0, 0.0])
     points = np.stack([eyes - apart, eyes + apart, (eyes + mouth) / 2, mouth, mouth])
     assert lean_of(points) == pytest.approx(lean)
-    mask = skin_mask(np.full((SIZE, SIZE, 3), 0.5, np.float32), points)
+    mask = skin_mask(np.full((SIZE, SIZE, 3), 127, np.uint8), points)
     upper, lower = mask[: SIZE // 2], mask[SIZE // 2 + 8 :]
-    assert (upper > 0.5).sum(axis=1).max() > (lower > 0.5).sum(axis=1).max()
+    assert (upper > 127).sum(axis=1).max() > (lower > 127).sum(axis=1).max()
     middles = [(np.arange(SIZE) * part).sum() / part.sum() for part in (upper, lower)]
     shift = middles[1] - middles[0]
     assert abs(shift) < 0.05 if lean == 0 else shift * np.sign(lean) > 0.5

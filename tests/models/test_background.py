@@ -98,6 +98,7 @@ def test_what_cannot_serve_is_refused_in_one_sentence(tmp_path, monkeypatch):
     refused(tmp_path / "grey.safetensors", "turns 1 to 1 channels; --background needs")
     monkeypatch.setattr("facerestore.models.baselines.find_spec", lambda name: None)
     refused("realesrgan", r"--background realesrgan needs spandrel; pip install 'facerestore\[bas")
+    refused("realesrgn", r"realesrgn: no such file; name .* realesrgan, ddcolor")  # not: spandrel
 
 
 def test_a_network_for_faces_is_refused(tmp_path):

@@ -12,6 +12,14 @@ from facerestore.training.train import begin, paper_draw
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
 
 
+@pytest.fixture
+def no_accelerator():
+    """Accelerate keeps the device of the first run of a process for all later ones."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def batches(config, shards, count):
     made = Batches(config, read_samples(sorted(shards.glob("*.tar"))), 1)
     return [made[number] for number in range(count)]
@@ -30,6 +38,7 @@ def test_without_a_card_gradients_are_added_up(toml, shards):
 
 
 @needs_card
+@pytest.mark.usefixtures("no_accelerator")
 def test_what_is_replayed_is_what_was_recorded(toml, shards):
     run = begin(read_config(toml), None, "cuda")
     torch.nn.init.normal_(run.objective.unet.conv_out.weight, std=0.05)

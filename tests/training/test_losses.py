@@ -13,6 +13,7 @@ from facerestore.training.losses import (
     LandmarkHead,
     LatentTransformer,
     consistency_loss,
+    detail_loss,
     latent_loss,
     noise_loss,
     pixel_loss,
@@ -110,6 +111,34 @@ def test_structure_loss_is_what_ssim_leaves_to_one():
     assert structure_loss(clean, clean).abs().max() < 1e-6
 
 
+def slow_detail(picture, fine, coarse):
+    """Strength of detail of one channel [H, W], every second place."""
+    band, rim = np.zeros([side - coarse + 1 for side in picture.shape]), (coarse - fine) // 2
+    for y, x in np.ndindex(band.shape):
+        around = picture[y : y + coarse, x : x + coarse]
+        band[y, x] = around[rim : rim + fine, rim : rim + fine].mean() - around.mean()
+    rows, columns = (range(0, n - 8, 2) for n in band.shape)
+    squares = [[(band[y : y + 9, x : x + 9] ** 2).mean() for x in columns] for y in rows]
+    return np.sqrt(np.array(squares) + 1e-6)
+
+
+def test_detail_loss_compares_the_strength_of_detail():
+    clean, restored = 0.3 * drawn(1, 1, 3, 26, 24), 0.2 * drawn(1, 1, 3, 26, 24, seed=1)
+    away = []
+    for band in ((1, 3), (3, 7), (5, 13)):
+        for pair in zip(restored.flatten(0, 2).numpy(), clean.flatten(0, 2).numpy(), strict=True):
+            found, wanted = (slow_detail(picture, *band) for picture in pair)
+            away.append((np.abs(found - wanted) / (wanted + 0.02)).mean())
+    assert float(detail_loss(restored, clean)) == pytest.approx(np.mean(away))
+
+
+def test_detail_may_lie_elsewhere_but_may_not_be_missing():
+    clean = 0.3 * drawn(1, 1, 3, 40, 40)
+    elsewhere, blurred = clean.roll(3, -1), torch.nn.functional.avg_pool2d(clean[0], 5, 1, 2)[None]
+    assert float(detail_loss(clean, clean)) == 0
+    assert detail_loss(elsewhere, clean) < 0.2 * detail_loss(blurred, clean)
+
+
 def test_latent_loss_of_one_clip_is_zero_and_falls_as_pairs_agree():
     assert float(latent_loss(units(1, 0), units(1, 1))) == 0
     first = units(4, 0)
@@ -176,6 +205,9 @@ def test_gradients():
     answer, target, x = (drawn(*shape, seed=s) for s in range(3))
     assert gradients(lambda a: noise_loss(a, target, x, sigma), answer)
     assert gradients(lambda e: sum(t.sum() for t in pixel_loss(e)), answer)
+    assert gradients(
+        lambda p: detail_loss(p, drawn(1, 1, 1, 22, 22)), drawn(1, 1, 1, 22, 22, seed=7)
+    )
     assert gradients(latent_loss, units(3, 0), units(3, 1))
     assert gradients(consistency_loss, answer, target)
     truth = drawn(1, 2, 5, 2, seed=4)

@@ -168,12 +168,12 @@ def test_weight_zero_removes_a_loss_and_its_parameters(mini, losses, gone):
 def test_every_loss_reaches_the_network(mini):
     torch.manual_seed(0)
     unet = fresh_unet((32, 32)).train()
-    losses = Losses(ulr=1, prior=1, edges=1, steady=1, structure=1)
+    losses = Losses(ulr=1, prior=1, edges=1, steady=1, structure=1, detail=1)
     made = objective(unet, mini, losses, shown=whitening())
     torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
     batch = collate([example(seed, pair=True) for seed in range(2)], faces=False)
-    found = made(batch, sigmas(90.0, 90.0), noise_like(batch))
-    for name in ("noise", "ulr", "prior", "edges", "steady", "structure"):
+    found = made(batch, sigmas(90.0, 20.0), noise_like(batch))
+    for name in ("noise", "ulr", "prior", "edges", "steady", "structure", "detail"):
         gradient = torch.autograd.grad(found[name], unet.conv_in.weight, retain_graph=True)[0]
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().max() > 0, name
@@ -182,15 +182,18 @@ def test_every_loss_reaches_the_network(mini):
     assert missing == []
 
 
-def test_low_noise_counts_less_and_has_no_pixel_losses(mini):
+def test_low_noise_counts_less_and_high_noise_asks_for_no_detail(mini):
     batch = collate([example()], faces=False)
-    noise, losses = noise_like(batch), replace(NO_LOSSES, edges=1.0, steady=1.0, structure=1.0)
-    full, less = (
-        objective(Known(48), mini, losses, Noise(low_weight=w))(batch, sigmas(3.0), noise)
-        for w in (1.0, 0.25)
+    noise, names = noise_like(batch), ("edges", "steady", "structure", "detail")
+    losses = replace(NO_LOSSES, **dict.fromkeys(names, 1.0))
+    full, less, high = (
+        objective(Known(48), mini, losses, Noise(low_weight=w))(batch, sigmas(level), noise)
+        for w, level in ((1.0, 3.0), (0.25, 3.0), (0.25, 90.0))
     )
-    assert float(less["noise"]) == pytest.approx(0.25 * float(full["noise"]), rel=1e-5)
-    assert float(full["edges"]) == float(full["steady"]) == float(full["structure"]) == 0
+    for name in ("noise", *names[:-1]):
+        assert float(less[name]) == pytest.approx(0.25 * float(full[name]), rel=1e-5)
+    assert float(less["detail"]) == float(full["detail"]) > 0
+    assert float(high["detail"]) == 0
 
 
 def test_the_relative_floor_divides_by_how_bad_a_clip_is(mini):

@@ -13,8 +13,9 @@ import psutil
 import pytest
 import torch
 
-from facerestore.errors import BadInputError, ModelError, ResourceError, UsageError
+from facerestore.errors import BadInputError, BusyError, ModelError, ResourceError, UsageError
 from facerestore.frames import FaceClip, Reference, Tasks
+from facerestore.lease import leased
 from facerestore.models.load import load_model
 from facerestore.training.config import Losses, Network, Stage, read_config
 from facerestore.training.train import paper_draw, rate, train
@@ -50,7 +51,7 @@ def trained(toml, shards, tmp_path_factory):
 
 def test_a_run_leaves_a_log_a_state_a_model_and_samples(trained):
     work, said = trained
-    names = {path.name for path in work.iterdir()}
+    names = {path.name for path in work.iterdir() if path.name != ".lease"}
     assert names == {"state.pt", "model", "log.jsonl", "tensorboard", "samples"}
     assert list(losses(work)) == [20, 40]
     for found in losses(work).values():
@@ -261,3 +262,13 @@ def test_the_rate_warms_up_stays_and_falls(config):
     assert rates[750] == pytest.approx(0.51e-3, rel=0.01)
     assert rates[1000] == pytest.approx(0.02e-3)
     assert all(type(r) is float for r in rates)
+
+
+def test_two_runs_do_not_share_a_work_folder(toml, shards, tmp_path):
+    work = tmp_path / "run"
+    with (
+        leased(work / ".lease", doing="training here"),
+        pytest.raises(BusyError, match=f"process {os.getpid()} .* is training here; wait for it"),
+    ):
+        go(read_config(toml), shards, work)
+    assert not (work / "state.pt").exists()

@@ -51,8 +51,8 @@ def hole_mask(size: int) -> Picture:
     return _superellipse(size, *SQUARE)
 
 
-def skin_mask(picture: Picture, landmarks: Floats | None = None) -> Picture:
-    """float32 [S, S], 0..1: where a face in [S, S, 3], 0..1, takes new colours.
+def skin_mask(picture: Bytes, landmarks: Floats | None = None) -> Bytes:
+    """uint8 [S, S], 0..255: where a face in uint8 RGB [S, S, 3] takes new colours.
 
     landmarks: float64 [5, 2] in pixels of the picture, for the tilt of the head
     What is much darker or brighter than the face (hair, wall, collar) takes none, and a guided
@@ -61,14 +61,14 @@ def skin_mask(picture: Picture, landmarks: Floats | None = None) -> Picture:
     """
     size = len(picture)
     small = max(size // 4, 1)
-    guide = _resized(picture @ LUMA_601, small, cv2.INTER_AREA)
+    guide = _resized(picture @ (LUMA_601 / np.float32(255)), small, cv2.INTER_AREA)
     lean = 0.0 if landmarks is None else lean_of(landmarks)
     oval, core = _egg(small, *OVAL, lean=lean), _egg(small, *CORE, lean=lean)
     ratio = guide / np.float32(max(float(np.median(guide[core > 0.9])), 1e-3))
     alike = _rise(ratio, *DARK) * _rise(ratio, *BRIGHT)
     weight = np.asarray(oval * (core + (1 - core) * alike), np.float32)
     bent = _resized(_guided(weight, guide), size, cv2.INTER_LINEAR)
-    return np.asarray(np.clip(bent, 0, 1) * soft_mask(size), np.float32)
+    return np.rint(np.clip(bent, 0, 1) * soft_mask(size) * 255).astype(np.uint8)
 
 
 def lean_of(landmarks: Floats) -> float:
@@ -206,13 +206,13 @@ def make_patch(
     tasks: Tasks,
     *,
     holes: NDArray[np.bool_] | None = None,
-    landmarks: Floats | None = None,
+    skin: Bytes | None = None,
     strength: float = 1.0,
 ) -> Patch:
     """What to blend for one face in one frame.
 
-    restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  landmarks: float64 [5, 2], the
-    face's points in the crop;  strength: 0..1, scales all weights
+    restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  skin: uint8 [S, S], how much of new
+    colours is used, None = of `skin_mask`;  strength: 0..1, scales all weights
     bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
     replaces the holes, grown and feathered, nearly up to the crop's border. Without color a black-
     and-white source stays so.
@@ -230,7 +230,10 @@ def make_patch(
     nothing = np.zeros_like(mask)
     inside = nothing if filled is None else filled * hole_mask(len(source))
     luma = np.maximum(mask, inside) if tasks.bfr else inside
-    chroma = skin_mask(np.clip(new, 0, 1), landmarks) if tasks.color else luma
+    chroma = luma
+    if tasks.color:
+        weights = skin_mask(restored) if skin is None else skin
+        chroma = np.minimum(weights / np.float32(255), mask)
     return Patch(
         rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,

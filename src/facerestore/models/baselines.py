@@ -88,14 +88,14 @@ def weights_named(name: str, known: tuple[str, ...], *, option: str) -> Weights:
     option: what the user wrote to ask for it
     Raises ModelError where spandrel or the file is missing, or is not the published one.
     """
+    path = Path(name)
+    if name not in known and not path.is_file():
+        raise ModelError(f"{path}: no such file; name a file of weights, or {', '.join(known)}")
     if find_spec("spandrel") is None or find_spec("spandrel_extra_arches") is None:
         raise ModelError(f"{option} needs spandrel; pip install 'facerestore[baselines]'")
     if name in known:
         file = FILES[name]
         return Weights(file.path, checked(file), file.licence)
-    path = Path(name)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; name a file of weights, or {', '.join(known)}")
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(f"{path}: is no file of weights; give one of {', '.join(SUFFIXES)}")
     return Weights(path, sha256(path), "")

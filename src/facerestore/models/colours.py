@@ -28,13 +28,15 @@ SAME = 10.0  # codes by which brightness may differ where two pictures show the 
 LOOK = 9  # px, side of the square in which brightness is compared, so that grain does not matter
 MOST = 127.0  # of a and b
 CLIP_FRAMES = 12  # in a clip of a face, colours so many frames away count 1/e
+HELD = 1.0  # codes by which a colour has to change before another code is written
 
 
 @dataclass(frozen=True)
 class Colours:
     """The colours of one picture, on a small square grid.
 
-    grey: uint8 [S, S], its brightness;  ab: float32 [S, S, 2];  seconds: when it is shown
+    grey: uint8 [S, S], its brightness;  ab: float32 [S, S, 2], or more that moves along with them
+    seconds: when it is shown
     """
 
     grey: Bytes
@@ -43,7 +45,7 @@ class Colours:
 
     def __post_init__(self) -> None:
         side = len(self.grey)
-        if self.grey.shape != (side, side) or self.ab.shape != (side, side, 2):
+        if self.grey.shape != (side, side) or self.ab.shape[:2] != (side, side):
             raise ValueError(
                 f"expected grey [S, S] and ab [S, S, 2], got {self.grey.shape}, {self.ab.shape}"
             )
@@ -79,37 +81,47 @@ def _off(grey: Bytes, other: Bytes) -> Picture:
     return np.asarray(cv2.blur(apart, (LOOK, LOOK)), np.float32)
 
 
-def steady_clip(frames: Bytes) -> Bytes:
+def steady_clip(frames: Bytes, skins: Bytes) -> tuple[Bytes, Bytes]:
     """A coloured clip, uint8 RGB [F, S, S, 3]: colours averaged with those before and after.
 
+    skins: uint8 [F, S, S], how much of the colours is used; averaged with them
     Both ways alike, so nothing lags behind. Colours are Cr and Cb of BT.601, as films have them,
-    and luma stays: in L*a*b* they would tremble with the noise of luma.
+    and luma stays: in L*a*b* they would tremble with the noise of luma. All are whole codes, and a
+    colour keeps its code as long as that is nearly right: rounding trembles more than the colours.
     """
     step = MEMORY_SECONDS / CLIP_FRAMES
     forth: list[NDArray[np.float16]] = []
     before: Colours | None = None
-    for number, picture in enumerate(frames):
-        before = steadied(_seen(_luma_chroma(picture), number * step), before)
+    for number, (picture, skin) in enumerate(zip(frames, skins, strict=True)):
+        before = steadied(_seen(picture, skin, number * step), before)
         forth.append(before.ab.astype(np.float16))  # kept for the whole clip
-    result, after = np.empty_like(frames), None
+    result, weights = np.empty_like(frames), np.empty_like(skins)
+    after: Colours | None = None
+    held: Picture | None = None
     for number in reversed(range(len(frames))):
-        mixed = _luma_chroma(frames[number])
-        after = steadied(_seen(mixed, -number * step), after)
-        mixed[..., 1:] = (forth[number] + after.ab) / 2 / 255 + 0.5
-        rgb = cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB) * 255
+        seen = _seen(frames[number], skins[number], -number * step)
+        after = steadied(seen, after)
+        held = _held(np.asarray((forth[number] + after.ab) / 2, np.float32), held)
+        codes = np.dstack([seen.grey, held[..., :2] + 127.5])
+        rgb = cv2.cvtColor(np.asarray(codes / 255, np.float32), cv2.COLOR_YCrCb2RGB) * 255
         result[number] = np.clip(np.rint(rgb), 0, 255)
-    return result
+        weights[number] = held[..., 2]
+    return result, weights
 
 
-def _luma_chroma(picture: Bytes) -> Picture:
-    """float32 [S, S, 3]: Y, Cr and Cb, 0..1, no colour at 0.5."""
+def _held(new: Picture, before: Picture | None) -> Picture:
+    """Whole codes: those of the picture before unless they are further than HELD from the new."""
+    whole = np.asarray(np.rint(new), np.float32)
+    return whole if before is None else np.where(np.abs(new - before) > HELD, whole, before)
+
+
+def _seen(picture: Bytes, skin: Bytes, seconds: float) -> Colours:
+    """Cr, Cb and the weights of a picture, and its luma in whole codes."""
     scaled = picture.astype(np.float32) / 255
-    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb), np.float32)
-
-
-def _seen(parts: Picture, seconds: float) -> Colours:
-    grey = np.clip(np.rint(parts[..., 0] * 255), 0, 255).astype(np.uint8)
-    return Colours(grey, (parts[..., 1:] - np.float32(0.5)) * 255, seconds)
+    parts = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2YCrCb), np.float32) * 255
+    grey = np.clip(np.rint(parts[..., 0]), 0, 255).astype(np.uint8)
+    colours = np.dstack([parts[..., 1:] - np.float32(127.5), skin])
+    return Colours(grey, np.asarray(colours, np.float32), seconds)
 
 
 def coloured(grey: Picture, ab: Picture) -> Picture:

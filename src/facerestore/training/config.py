@@ -110,6 +110,8 @@ class Losses:
     ulr, prior:    unified latent regularization and facial prior (paper: 0.01 and 0.1)
     edges, steady: of spatial gradients and of changes in time, pixels; only without a VAE
     structure:     of 1 - SSIM, likewise
+    detail:        of the strength of detail, likewise, at noise levels that are not high: what one
+                   step must not guess, the last of several may
     relative_floor: each clip counts relative to its mean squared residual plus this; 0 = all equal
     """
 
@@ -118,6 +120,7 @@ class Losses:
     edges: float = 0.0
     steady: float = 0.0
     structure: float = 0.0
+    detail: float = 0.0
     relative_floor: float = 0.0
 
     def __post_init__(self) -> None:
@@ -204,9 +207,12 @@ class TrainConfig:
         if any(s.size % step or not 0 < s.size <= most for s in self.stages):
             raise ValueError(f"stages: expected sizes that {step} divides, {most} at most")
         losses = self.losses
-        if self.model.codec == "vae" and (losses.edges or losses.steady or losses.structure):
+        if self.model.codec == "vae" and any(
+            (losses.edges, losses.steady, losses.structure, losses.detail)
+        ):
             raise ValueError(
-                "losses: edges, steady and structure are for models without a VAE; set them to 0"
+                "losses: edges, steady, structure and detail are for models without a VAE; "
+                "set them to 0"
             )
         fresh, widths = self.network.start == "fresh", self.network.widths
         if fresh and (self.model.codec == "vae" or len(widths) < 2 or any(w % 32 for w in widths)):

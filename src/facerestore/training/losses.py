@@ -24,6 +24,9 @@ WING_WIDTH, WING_CURVE = 10.0, 2.0  # w and epsilon in px, Feng et al. 2018
 WING_SIDE = 256  # px of the crop in which those pixels are counted
 HUBER = 0.00054
 SSIM_WINDOW = 7
+DETAIL_BANDS = (1, 3), (3, 7), (5, 13)  # px; the finest is lost where a film is smaller than a crop
+DETAIL_WINDOW = 9  # px, where detail is compared
+DETAIL_FLOOR = 0.02  # 2.5 codes: fainter detail counts less
 SSIM_C1, SSIM_C2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # pixels have a range of 2
 PRIOR_LAYERS, PRIOR_WIDTH = 5, 256  # five layers: paper section 4.2; the width is ours
 
@@ -70,6 +73,30 @@ def structure_loss(restored: Tensor, clean: Tensor) -> Tensor:
     likeness = (2 * mx * my + SSIM_C1) * (2 * shared + SSIM_C2)
     likeness = likeness / ((mx * mx + my * my + SSIM_C1) * (spread + SSIM_C2))
     return 1 - likeness.unflatten(0, restored.shape[:2]).mean((1, 2, 3, 4))
+
+
+def detail_loss(restored: Tensor, clean: Tensor) -> Tensor:
+    """[B]: how far the strength of detail is from that of the clean pixels, place by place.
+
+    restored, clean: [B, F, 3, H, W] pixels in [-1, 1]. Detail is what is between means of squares
+    of some sizes (DETAIL_BANDS), its strength the rms over DETAIL_WINDOW. Where the detail lies
+    does not matter, so what cannot be known need not be grey, as squared errors want it.
+    """
+    x, y = restored.flatten(0, 1), clean.flatten(0, 1)
+    away = [_relative(_strength(x, *band), _strength(y, *band)) for band in DETAIL_BANDS]
+    return torch.stack(away).mean(0).unflatten(0, restored.shape[:2]).mean(1)
+
+
+def _strength(picture: Tensor, fine: int, coarse: int) -> Tensor:
+    """[N, 3, h, w]: of what is between the means of two odd sizes."""
+    rim = (coarse - fine) // 2
+    band = F.avg_pool2d(picture, fine, stride=1)[..., rim:-rim, rim:-rim]
+    band = band - F.avg_pool2d(picture, coarse, stride=1)
+    return (F.avg_pool2d(band.square(), DETAIL_WINDOW, stride=2) + 1e-6).sqrt()
+
+
+def _relative(found: Tensor, wanted: Tensor) -> Tensor:
+    return ((found - wanted).abs() / (wanted + DETAIL_FLOOR)).mean((1, 2, 3))
 
 
 class LatentTransformer(nn.Module):

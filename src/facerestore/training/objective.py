@@ -15,6 +15,7 @@ from facerestore.training.losses import (
     LandmarkHead,
     LatentTransformer,
     consistency_loss,
+    detail_loss,
     latent_loss,
     noise_loss,
     pixel_loss,
@@ -142,11 +143,15 @@ class Objective(nn.Module):
         denoised = _denoised(x, answer, sigma)
         if self.losses.edges or self.losses.steady:
             edges, steady = pixel_loss(self.shared.codec.decode(denoised - target))
-            share = high / badness.sqrt()
+            share = level / badness.sqrt()
             parts |= {"edges": (edges * share).mean(), "steady": (steady * share).mean()}
-        if self.losses.structure:
-            structure = structure_loss(*(self._pixels(z, base) for z in (denoised, target)))
-            parts["structure"] = (structure * high).mean()
+        for name, loss, share in (
+            ("structure", structure_loss, level),
+            ("detail", detail_loss, 1 - high),
+        ):
+            if getattr(self.losses, name):
+                pixels = (self._pixels(z, base) for z in (denoised, target))
+                parts[name] = (loss(*pixels) * share).mean()
         return parts
 
     def _pixels(self, latents: Tensor, base: Tensor) -> Tensor:

@@ -5,12 +5,14 @@ A run lives in its work folder:
     model/        the averaged weights as a model folder: `restore -m WORK/model`
     log.jsonl     one line every LOG_STEPS steps, and one for each validation
     tensorboard/  the same as curves;  samples/  pictures of held-out clips
+    .lease/       who is training here
 Every draw comes from the seed and the step, so a run that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pickle import PickleError
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from facerestore.errors import BadInputError, ModelError, UsageError
+from facerestore.lease import leased
 from facerestore.models.device import choose_device
 from facerestore.training.batches import batches_from, find
 from facerestore.training.capture import gradients_of
@@ -95,7 +98,8 @@ def train(
     start_folder: what `network.start` names, None for "fresh"
     listen: told a line now and then
     draw:    what else than `paper_draw` goes into the objective beside a batch, see `distill`
-    Raises UsageError, BadInputError or ModelError before anything is written.
+    Raises UsageError, BadInputError or ModelError before anything is written, BusyError where
+    another process trains in the same folder.
     """
     samples = read_samples(find(data, config.data.train))
     held_out = read_samples(find(data, config.data.validation))
@@ -104,6 +108,23 @@ def train(
         text = f"{data}: no sample has {count} landmarks; set data.points to 5 or losses.prior to 0"
         raise BadInputError(text)
     run = begin(config, start_folder, device)
+    first = run.accelerator.is_main_process
+    with leased(work / ".lease", doing="training here") if first else nullcontext():
+        _go_on(run, samples, held_out, work, max_minutes, listen, draw or paper_draw)
+    return run
+
+
+def _go_on(
+    run: Run,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+    work: Path,
+    max_minutes: float,
+    listen: Callable[[str], None],
+    draw: Draw,
+) -> None:
+    """From where the work folder stands to the end, see `train`."""
+    config = run.config
     if (work / "state.pt").is_file():
         take_up(run, work / "state.pt")
         listen(f"{work}: goes on at step {run.step}")
@@ -120,7 +141,7 @@ def train(
         device=run.accelerator.device,
     )
     while run.step < config.steps and not _any(run, clock.over()):
-        run.losses.append(_step(run, batches, draw or paper_draw))
+        run.losses.append(_step(run, batches, draw))
         run.seconds = clock.trained()
         if run.step % LOG_STEPS == 0 or run.step == config.steps:
             _check(run)
@@ -135,7 +156,6 @@ def train(
     if log:
         _save(run, work, log, held_out, listen)
         log.close()
-    return run
 
 
 def _check(run: Run) -> None:

@@ -91,9 +91,10 @@ def as_frame(picture: Bytes) -> VideoFrame:
     return VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
 
 
-def as_rgb(frame: VideoFrame) -> Bytes:
+def as_rgb(frame: VideoFrame, *, threads: int | None = None) -> Bytes:
     """uint8 RGB [H, W, 3]: the coded picture as it is stored, not turned upright."""
-    return np.asarray(frame.reformat(format="rgb24", interpolation=ROUNDED).to_ndarray(), np.uint8)
+    shown = frame.reformat(format="rgb24", interpolation=ROUNDED, threads=threads)
+    return np.asarray(shown.to_ndarray(), np.uint8)
 
 
 def with_chroma(frame: VideoFrame) -> VideoFrame:
