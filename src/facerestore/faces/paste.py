@@ -61,7 +61,8 @@ def skin_mask(picture: Bytes, landmarks: Floats | None = None) -> Bytes:
     """
     size = len(picture)
     small = max(size // 4, 1)
-    guide = _resized(picture @ (LUMA_601 / np.float32(255)), small, cv2.INTER_AREA)
+    luma = np.asarray(picture @ LUMA_601, np.float32) / np.float32(255)
+    guide = _resized(luma, small, cv2.INTER_AREA)
     lean = 0.0 if landmarks is None else lean_of(landmarks)
     oval, core = _egg(small, *OVAL, lean=lean), _egg(small, *CORE, lean=lean)
     ratio = guide / np.float32(max(float(np.median(guide[core > 0.9])), 1e-3))
