@@ -236,7 +236,7 @@ def parts(rows):
 def said(mix, seeds=()):
     """The mix of tasks in words, where it is a severity of blind restoration; its seeds."""
     words = f"bfr, {mix}" if mix in OTHERS else mix
-    return words if not len(seeds) else f"{words}, seeds {seeds[0]}-{seeds[-1]}"
+    return words if not seeds else f"{words}, seeds {seeds[0]}-{seeds[-1]}"
 
 
 def line(names, mean):

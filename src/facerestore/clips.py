@@ -190,8 +190,7 @@ def _finished(chunk: Chunk) -> list[Faces]:
         skins = [None] * len(places) if answer.skins is None else answer.skins
         parts = zip(places, answer.frames, answer.strengths, skins, strict=True)
         for (i, j), picture, share, skin in parts:
-            new = {"restored": picture, "strength": float(share), "skin": skin}
-            result[i][j] = replace(result[i][j], **new)
+            result[i][j] = replace(result[i][j], restored=picture, strength=float(share), skin=skin)
     return result
 
 
@@ -205,12 +204,16 @@ def _faded(old: Overlap, new: list[Faces]) -> list[Faces]:
 
 
 def _mixed(old: tuple[Bytes, float, Bytes | None], new: FaceCrop, share: float) -> FaceCrop:
+    def mixed(before: Bytes, after: Bytes) -> Bytes:
+        return np.rint(before * (1 - share) + after * share).astype(np.uint8)
+
     picture, strength, skin = old
-    picture = np.rint(picture * (1 - share) + new.restored * share).astype(np.uint8)
-    strength = strength * (1 - share) + new.strength * share
-    if skin is not None and new.skin is not None:
-        skin = np.rint(skin * (1 - share) + new.skin * share).astype(np.uint8)
-    return replace(new, restored=picture, strength=strength, skin=skin)
+    return replace(
+        new,
+        restored=mixed(picture, new.restored),
+        strength=strength * (1 - share) + new.strength * share,
+        skin=None if skin is None or new.skin is None else mixed(skin, new.skin),
+    )
 
 
 def cropped(

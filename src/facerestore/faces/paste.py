@@ -213,7 +213,7 @@ def make_patch(
     """What to blend for one face in one frame.
 
     restored, source: uint8 RGB [S, S, 3];  holes: bool [S, S];  skin: uint8 [S, S], how much of new
-    colours is used, None = of `skin_mask`;  strength: 0..1, scales all weights
+    colours is used, None = all under the mask;  strength: 0..1, scales all weights
     bfr replaces luma and chroma under the mask; color replaces chroma on the skin only; inpaint
     replaces the holes, grown and feathered, nearly up to the crop's border. Without color a black-
     and-white source stays so.
@@ -233,8 +233,7 @@ def make_patch(
     luma = np.maximum(mask, inside) if tasks.bfr else inside
     chroma = luma
     if tasks.color:
-        weights = skin_mask(restored) if skin is None else skin
-        chroma = np.minimum(weights / np.float32(255), mask)
+        chroma = mask if skin is None else np.minimum(skin / np.float32(255), mask)
     return Patch(
         rgb=np.clip(new, 0, 1).astype(np.float32, copy=False),
         source=old,

@@ -35,8 +35,8 @@ HELD = 1.0  # codes by which a colour has to change before another code is writt
 class Colours:
     """The colours of one picture, on a small square grid.
 
-    grey: uint8 [S, S], its brightness;  ab: float32 [S, S, 2], or more that moves along with them
-    seconds: when it is shown
+    grey: uint8 [S, S], its brightness;  ab: float32 [S, S, 2], or with weights
+    [S, S, 3];  seconds: when it is shown
     """
 
     grey: Bytes
@@ -45,7 +45,8 @@ class Colours:
 
     def __post_init__(self) -> None:
         side = len(self.grey)
-        if self.grey.shape != (side, side) or self.ab.shape[:2] != (side, side):
+        shapes = (side, side, 2), (side, side, 3)
+        if self.grey.shape != (side, side) or self.ab.shape not in shapes:
             raise ValueError(
                 f"expected grey [S, S] and ab [S, S, 2], got {self.grey.shape}, {self.ab.shape}"
             )

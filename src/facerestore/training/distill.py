@@ -15,7 +15,7 @@ import torch
 
 from facerestore.errors import UsageError
 from facerestore.models.sampling import euler_step, karras_sigmas
-from facerestore.training.train import latent_noise
+from facerestore.training.objective import latent_noise
 
 if TYPE_CHECKING:
     from torch import Tensor

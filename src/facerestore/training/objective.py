@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from facerestore.models.codec import Codec
     from facerestore.models.identity import ArcFace, TokenProjection
     from facerestore.training.batches import Batch
-    from facerestore.training.config import Losses, Noise
+    from facerestore.training.config import Losses, Noise, TrainConfig
 
 HIGH = 0.5  # noise levels above this share of the highest count as high
 
@@ -45,6 +45,17 @@ def draw_sigma(noise: Noise, model: ModelConfig, count: int, generator: torch.Ge
         low = torch.where(high, HIGH * model.sigma_max, model.sigma_min)
         sigma = (low.log() + uniform[1] * (model.sigma_max / low).log()).exp()
     return sigma[:, None, None, None, None]
+
+
+def latent_noise(config: TrainConfig, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    """Unit variance [B, F, C, h, w] for a batch."""
+    count, frames, _, size, _ = batch.bad.shape
+    channels, cell = (48, 4) if config.model.codec == "patch4" else (4, 8)
+    shape = (count, frames, channels, size // cell, size // cell)
+    if config.model.shared_noise:  # as when restoring: all frames start from the same noise
+        shape = (count, 1, *shape[2:])
+    noise = torch.randn(shape, generator=generator, device=generator.device)
+    return noise.expand(-1, frames, -1, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -145,13 +156,12 @@ class Objective(nn.Module):
             edges, steady = pixel_loss(self.shared.codec.decode(denoised - target))
             share = level / badness.sqrt()
             parts |= {"edges": (edges * share).mean(), "steady": (steady * share).mean()}
-        for name, loss, share in (
-            ("structure", structure_loss, level),
-            ("detail", detail_loss, 1 - high),
-        ):
-            if getattr(self.losses, name):
-                pixels = (self._pixels(z, base) for z in (denoised, target))
-                parts[name] = (loss(*pixels) * share).mean()
+        if self.losses.structure or self.losses.detail:
+            pixels = [self._pixels(z, base) for z in (denoised, target)]
+            if self.losses.structure:
+                parts["structure"] = (structure_loss(*pixels) * level).mean()
+            if self.losses.detail:
+                parts["detail"] = (detail_loss(*pixels) * (1 - high)).mean()
         return parts
 
     def _pixels(self, latents: Tensor, base: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from facerestore.training.capture import gradients_of
 from facerestore.training.data import knows_landmarks, read_samples
 from facerestore.training.log import Clock, Log
 from facerestore.training.networks import finished, restorer, start, write_model
-from facerestore.training.objective import draw_sigma
+from facerestore.training.objective import draw_sigma, latent_noise
 from facerestore.training.validate import validate
 
 if TYPE_CHECKING:
@@ -262,17 +262,6 @@ def paper_draw(run: Run, batch: Batch, generator: torch.Generator) -> tuple[torc
     """Noise levels [B, 1, 1, 1, 1] and noise for a batch, as the configuration has them."""
     sigma = draw_sigma(run.config.noise, run.config.model, len(batch.bad), generator)
     return sigma, latent_noise(run.config, batch, generator)
-
-
-def latent_noise(config: TrainConfig, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-    """Unit variance [B, F, C, h, w] for a batch."""
-    count, frames, _, size, _ = batch.bad.shape
-    channels, cell = (48, 4) if config.model.codec == "patch4" else (4, 8)
-    shape = (count, frames, channels, size // cell, size // cell)
-    if config.model.shared_noise:  # as when restoring: all frames start from the same noise
-        shape = (count, 1, *shape[2:])
-    noise = torch.randn(shape, generator=generator, device=generator.device)
-    return noise.expand(-1, frames, -1, -1, -1)
 
 
 def _seed(seed: int, number: int) -> int:

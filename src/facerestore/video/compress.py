@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
-    """Frames uint8 RGB [F, H, W, 3], H and W even, after one encode and decode, in one thread.
+    """Frames uint8 RGB [F, H, W, 3], H and W even, after one encode and decode.
 
     codec:     "libx264" (quantizer is the CRF, 0..51), "mpeg4" or "mpeg2video" (qscale, 1..31)
     """
@@ -27,14 +27,12 @@ def recompress(frames: Bytes, *, codec: str, quantizer: int) -> Bytes:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         for picture in frames:
-            frame = as_frame(picture)
-            yuv = frame.reformat(format=stream.pix_fmt, interpolation=ROUNDED, threads=1)
-            out.mux(stream.encode(yuv))
+            frame = as_frame(picture).reformat(format=stream.pix_fmt, interpolation=ROUNDED)
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     memory.seek(0)
     with av.open(memory, "r") as back:
-        back.streams.video[0].codec_context.thread_count = 1
-        return np.stack([as_rgb(frame, threads=1) for frame in back.decode(video=0)])
+        return np.stack([as_rgb(frame) for frame in back.decode(video=0)])
 
 
 def _options(codec: str, quantizer: int) -> dict[str, str]:

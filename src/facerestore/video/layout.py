@@ -91,10 +91,9 @@ def as_frame(picture: Bytes) -> VideoFrame:
     return VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
 
 
-def as_rgb(frame: VideoFrame, *, threads: int | None = None) -> Bytes:
+def as_rgb(frame: VideoFrame) -> Bytes:
     """uint8 RGB [H, W, 3]: the coded picture as it is stored, not turned upright."""
-    shown = frame.reformat(format="rgb24", interpolation=ROUNDED, threads=threads)
-    return np.asarray(shown.to_ndarray(), np.uint8)
+    return np.asarray(frame.reformat(format="rgb24", interpolation=ROUNDED).to_ndarray(), np.uint8)
 
 
 def with_chroma(frame: VideoFrame) -> VideoFrame:
