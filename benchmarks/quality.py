@@ -3,7 +3,8 @@
     python benchmarks/quality.py FOLDER_OF_CLEAN_FILMS [--films clean_d0 clean_d3] [--keep FOLDER]
 
 Films are spoilt by `facerestore degrade` with fixed seeds. Numbers are taken in the face (the inner
-part of its square, 256 px), against the clean film, with the measures of `facerestore evaluate`.
+part of its square), against the clean film, with the measures of `facerestore evaluate`: in squares
+of 256 px, and PSNR, SSIM and detail again in squares of as many pixels as the film has there.
 Beside the model stand what everybody has: non-local means and unsharp masking (OpenCV), hqdn3d and
 unsharp (the `ffmpeg` command, where it is installed), Telea's inpainting (OpenCV).
 """
@@ -37,7 +38,7 @@ from facerestore.video.writer import create_like
 
 REPORT = Path(__file__).parent.parent / "docs" / "quality.md"
 SIZE = 256
-INNER = np.s_[:, 40:232, 48:208]  # the face in its square
+TOP, BOTTOM, LEFT, RIGHT = 40, 232, 48, 208  # the face in its square, at SIZE
 SHARPEN = 0.5  # of unsharp masking, the same for all baselines
 SEVERITY = "medium"
 OTHERS = ("light", "heavy")  # for blind restoration only
@@ -55,7 +56,8 @@ class Scores:
     """Means over the frames: dB, SSIM, dB, temporal difference error in codes, sharpness.
 
     hole:   PSNR inside the holes, nan without
-    detail: mean absolute Laplacian of the luma, relative to the clean film's
+    own_psnr, own_ssim: in the film's own pixels
+    detail: mean absolute Laplacian of the luma there, relative to the clean film's
     """
 
     psnr: float
@@ -63,6 +65,8 @@ class Scores:
     chroma: float
     temporal: float
     hole: float
+    own_psnr: float
+    own_ssim: float
     detail: float
 
 
@@ -76,30 +80,45 @@ def cut(source, output, count):
 
 
 def squares(path, face):
-    """uint8 [F, 256, 256, 3] of a film, along the path of its clean version."""
+    """A film's faces, along the path of its clean version: uint8 [F, 192, 160, 3], and larger.
+
+    The second has as many pixels as the film has there.
+    """
     film = open_video(path)
-    return np.stack(
+    sizes = SIZE, round(float(np.median(face.side)))
+    pairs = [
         [
-            crop_rgb(frame, face.matrix(number, SIZE), to_coded=film.info.to_coded, size=SIZE)
-            for number, frame in enumerate(film.frames())
-            if face.first <= number < face.first + len(face)
+            crop_rgb(frame, face.matrix(number, size), to_coded=film.info.to_coded, size=size)
+            for size in sizes
         ]
-    )
+        for number, frame in enumerate(film.frames())
+        if face.first <= number < face.first + len(face)
+    ]
+    return [inner(np.stack(same)) for same in zip(*pairs, strict=True)]
+
+
+def inner(pictures):
+    """The face in squares [F, S, S, ...]."""
+    share = pictures.shape[1] / SIZE
+    top, bottom, left, right = (round(edge * share) for edge in (TOP, BOTTOM, LEFT, RIGHT))
+    return pictures[:, top:bottom, left:right]
 
 
 def score(out, clean, holes=None):
-    """Scores of face squares against the clean ones."""
-    a, b = out[INNER], clean[INNER]
+    """Scores of what `squares` gives against the clean film's."""
+    (a, own), (b, clean_own) = out, clean
     hole = float("nan")
-    if holes is not None and holes[INNER].any():
-        hole = float(np.nanmean(psnr(a, b, holes=holes[INNER])))
+    if holes is not None and holes.any():
+        hole = float(np.nanmean(psnr(a, b, holes=holes)))
     return Scores(
         float(np.minimum(psnr(a, b), 60).mean()),
         float(ssim(a, b).mean()),
         float(np.minimum(chroma_psnr(a, b), 60).mean()),
         float(temporal_error(a, b).mean()),
         hole,
-        detail(a) / detail(b),
+        float(np.minimum(psnr(own, clean_own), 60).mean()),
+        float(ssim(own, clean_own).mean()),
+        detail(own) / detail(clean_own),
     )
 
 
@@ -178,7 +197,7 @@ def measure(truth, mix, seed, tools, folder, *, severity=SEVERITY):
             )
             for i in range(len(face))
         )
-        holes = np.stack([f > 127 for f in frames])
+        holes = inner(np.stack([f > 127 for f in frames]))
     found = {"given": score(given, clean, holes)}
     for method in METHODS.get(mix, ("mini, 1 step",)):
         if method == "hqdn3d" and not shutil.which("ffmpeg"):
@@ -202,8 +221,9 @@ def untouched(truth, tools, folder):
 def table(rows):
     """Mean scores by mix and method as Markdown, then each film."""
     lines = [
-        "| task | method | PSNR dB | SSIM | chroma dB | in the hole dB | temporal error | detail |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| task | method | PSNR dB | SSIM | chroma dB | in the hole dB | temporal error "
+        "| own PSNR dB | own SSIM | detail |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for mix, seeds in parts(rows):
         found = [scores for _, m, seed, scores in rows if m == mix and seed in seeds]
@@ -243,7 +263,7 @@ def line(names, mean):
     hole = "" if np.isnan(mean.hole) else f"{mean.hole:.2f}"
     return (
         f"| {' | '.join(names)} | {mean.psnr:.2f} | {mean.ssim:.4f} | {mean.chroma:.2f} | {hole} | "
-        f"{mean.temporal:.2f} | {mean.detail:.2f} |"
+        f"{mean.temporal:.2f} | {mean.own_psnr:.2f} | {mean.own_ssim:.4f} | {mean.detail:.2f} |"
     )
 
 
@@ -258,7 +278,8 @@ def report(rows, clean, model, frames):
             f"frames of clean films, spoilt by `degrade --severity {SEVERITY}` (blind restoration "
             "by `light` and `heavy`, too) with fixed seeds, restored, and compared with the clean "
             "film inside the face. `given` is the spoilt film. Temporal error and the other "
-            "measures are those of [evaluation.md](evaluation.md); detail is the mean absolute "
+            "measures are those of [evaluation.md](evaluation.md), in squares of 256 px; `own` is "
+            "the same in as many pixels as the film has there, and so is detail, the mean absolute "
             "Laplacian relative to the clean film's. The means are over all films and seeds.",
             "",
             *table(rows),

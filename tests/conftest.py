@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "old_clip.mp4"
@@ -20,6 +26,12 @@ SHARED = Path(os.environ.get("FACERESTORE_SHARED", ROOT.parent / "shared"))
 @pytest.fixture(scope="session")
 def example() -> Path:
     return EXAMPLE
+
+
+@pytest.fixture
+def hearing_ctrl_c() -> Callable[[], object]:
+    """For a process to be started: jobs in the background ignore it, and so would theirs."""
+    return partial(signal.signal, signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -231,7 +231,9 @@ def alive(pid):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_batch_leaves_no_process_and_goes_on_later(example, tmp_path, how):
+def test_a_stopped_batch_leaves_no_process_and_goes_on_later(
+    example, tmp_path, how, hearing_ctrl_c
+):
     """With the real command, the bundled model and its sandbox."""
     root = tmp_path / "in"
     root.mkdir()
@@ -239,7 +241,13 @@ def test_a_stopped_batch_leaves_no_process_and_goes_on_later(example, tmp_path, 
         (root / name).write_bytes(example.read_bytes())
     command = [sys.executable, "-m", "facerestore", "restore", str(root), "--json"]
     command += ["-o", str(tmp_path / "out"), "--end", "0.4", "-m", "mini"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hearing_ctrl_c,
+    )
     for line in process.stdout:
         if '"looking"' in line:
             break

@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 
 from facerestore.errors import UsageError
+from facerestore.places import sidecar_path
 from facerestore.running import seconds_from
 
 
@@ -141,10 +145,33 @@ def test_names_that_cannot_be_printed(tmp_path):
     assert json.loads((tmp_path / "out" / "facerestore-report.json").read_text())["failed"] == 2
 
 
-def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):
+def test_several_steps_show_more_of_the_face(example, tmp_path):
+    """In larger squares, and in the film's own pixels."""
+    detail = []
+    for steps in ("1", "4"):
+        out = tmp_path / f"{steps}.mp4"
+        how = ("--steps", steps, "-m", "mini", "--end", "0.2", "--profile", "lossless")
+        assert run("restore", example, "-o", out, *how).returncode == 0
+        with av.open(str(out)) as film:
+            picture = next(film.decode(video=0)).to_ndarray(format="gray").astype(np.float64)
+        left, top, side = json.loads(sidecar_path(out).read_text())["faces"][0]["squares"][0]
+        face = picture[int(top) :, int(left) :][: int(side), : int(side)]
+        detail.append(np.abs(cv2.Laplacian(face, cv2.CV_64F)).mean())
+        assert (
+            run("restore", example, "-o", out, *how, "--crop-only", "--overwrite").returncode == 0
+        )
+        with av.open(str(out)) as film:
+            assert film.streams.video[0].width == {"1": 256, "4": 384}[steps]
+    assert detail[1] > detail[0] * 1.03
+
+
+def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path, hearing_ctrl_c):
     command = [sys.executable, "-m", "facerestore", "restore", str(example), "--json"]
     job = subprocess.Popen(
-        [*command, "-o", str(tmp_path / "o.mp4")], stdout=subprocess.PIPE, text=True
+        [*command, "-o", str(tmp_path / "o.mp4")],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hearing_ctrl_c,
     )
     assert job.stdout is not None
     for line in job.stdout:
@@ -160,10 +187,10 @@ def test_ctrl_c_leaves_nothing_but_the_work(example, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_says_that_other_commands_keep_nothing(example, tmp_path):
+def test_ctrl_c_says_that_other_commands_keep_nothing(example, tmp_path, hearing_ctrl_c):
     out = tmp_path / "bad.mp4"
     command = [sys.executable, "-m", "facerestore", "degrade", str(example), "-o", str(out)]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_hearing_ctrl_c)
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hearing_ctrl_c)
     while not list(tmp_path.iterdir()) and job.poll() is None:
         time.sleep(0.01)
     job.send_signal(signal.SIGINT)
@@ -171,11 +198,6 @@ def test_ctrl_c_says_that_other_commands_keep_nothing(example, tmp_path):
     assert job.returncode == 130
     assert "interrupted; nothing is kept, start it again" in said
     assert list(tmp_path.iterdir()) == []
-
-
-def _hearing_ctrl_c():
-    """Jobs in the background ignore it, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_dry_run_and_inspect_write_nothing(example, tmp_path):

@@ -29,6 +29,8 @@ def test_the_bundled_model_is_whole():
         ("size", "128"),
         ("size", 100),
         ("size", -64),
+        ("large", 100),
+        ("large", "384"),
         ("window", 0),
         ("overlap", 8),
         ("tasks", "bfr"),

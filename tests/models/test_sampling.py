@@ -1,5 +1,7 @@
 """Schedules: what they cost, and steps against closed forms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +13,7 @@ from facerestore.models.convert import RELEASED
 from facerestore.models.sampling import (
     ALIGNED,
     aligned_sigmas,
+    crop_size,
     doubted,
     film_forwards,
     multistep,
@@ -74,6 +77,22 @@ def test_aligned_levels_fall_from_first_to_last(steps):
 def test_unknown_modes_and_the_wrong_model_are_refused():
     with pytest.raises(UsageError, match="slow"):
         schedule_for(RELEASED, mode="slow", steps=None, reference=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "large", "asked", "expected"),
+    [
+        (1, 128, None, 64),
+        (1, 128, 1, 64),
+        (1, 128, 2, 128),
+        (2, 128, None, 128),
+        (2, 128, 1, 64),
+        (1, None, 4, 64),
+    ],
+)
+def test_only_several_steps_take_large_crops(steps, large, asked, expected):
+    config = replace(RELEASED, size=64, steps=steps, large=large)
+    assert crop_size(config, steps=asked) == expected
 
 
 def test_a_started_schedule_is_the_end_of_the_whole():

@@ -86,6 +86,13 @@ def test_the_model_folder_restores(trained, portrait):
     assert restored.shape == clip.frames.shape
 
 
+def test_larger_crops_of_several_steps_are_not_those_of_training(config, mini, shards, tmp_path):
+    model = replace(mini, steps=2, large=128)
+    go(config(model=model, stages=(Stage(2, 32, 1, 2),)), shards, tmp_path)
+    assert any("validation" in line for line in lines(tmp_path))
+    assert load_model(tmp_path / "model", device="cpu").size == 128
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_been(trained, toml, shards, tmp_path):
     work = tmp_path / "killed"
     command = [sys.executable, "-m", "facerestore", "train", toml, "--data", shards]

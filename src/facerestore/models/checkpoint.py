@@ -45,6 +45,7 @@ class ModelConfig:
 
     tasks:        task names the model was trained for
     size, window: crop side in pixels, frames denoised together;  overlap: frames windows share
+    large:        crop side in pixels where more than one step is taken, None = `size`
     codec:        "patch4" (pixel-unshuffle by 4, exact) or "vae"
     residual:     diffuse z - z_LQ (True) or z itself;  latent_scale: multiplier before noise
     sigma_min, sigma_max, steps: noise range and default number of Karras steps
@@ -81,6 +82,7 @@ class ModelConfig:
     fills_holes: bool = False
     self_reference: tuple[str, ...] = TASK_NAMES
     doubt: float = 0.0
+    large: int | None = None
 
     def __post_init__(self) -> None:
         if self.codec not in SIZE_STEPS:
@@ -90,6 +92,8 @@ class ModelConfig:
             for name, right in {
                 "tasks": isinstance(self.tasks, tuple) and set(self.tasks) <= set(TASK_NAMES),
                 "size": _whole(self.size, least=1) and self.size % SIZE_STEPS[self.codec] == 0,
+                "large": self.large is None
+                or (_whole(self.large, least=1) and self.large % SIZE_STEPS[self.codec] == 0),
                 "window": _whole(self.window, least=1),
                 "overlap": _whole(self.overlap, least=0) and self.overlap < self.window,
                 "steps": _whole(self.steps, least=1),

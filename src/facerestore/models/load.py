@@ -28,7 +28,7 @@ from facerestore.models.device import (
     weights_gib,
 )
 from facerestore.models.restorer import Loaded
-from facerestore.models.sampling import schedule_for
+from facerestore.models.sampling import crop_size, schedule_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ def assemble(
             limit,
             unet_gib=weights_gib(unet),
             vae_gib=weights_gib(vae) if vae else 0.0,
-            area=(config.size / 512) ** 2,
+            area=(crop_size(config, steps=steps) / 512) ** 2,
             window=config.window,
         )
     place(unet, vae, device, plans[0])

@@ -142,6 +142,12 @@ def schedule_for(config: ModelConfig, *, mode: str, steps: int | None, reference
     return Schedule(sigmas, (config.guidance,) * (len(sigmas) - 1), windows)
 
 
+def crop_size(config: ModelConfig, *, steps: int | None) -> int:
+    """The side of a model's crops in pixels; several steps may be worth larger ones (`large`)."""
+    several = (steps or config.steps) > 1
+    return config.large if several and config.large else config.size
+
+
 def started(schedule: Schedule, *, strength: float) -> Schedule:
     """The last part of a schedule: it starts where a share `strength` of the steps is left."""
     skipped = len(schedule) - min(int(len(schedule) * strength), len(schedule))

@@ -295,7 +295,8 @@ def _save(
     if held_out is None:
         return listen(f"step {run.step}: saved")
     listen(f"step {run.step}: saved, now tried on held-out clips")
-    whole = replace(facts, doubt=0.0)  # what is learnt shows in small answers first
+    # what is learnt shows in small answers first, and the clips are as large as those of training
+    whole = replace(facts, doubt=0.0, large=None)
     tried = restorer(networks | run.frozen, whole, run.accelerator.device)
     scores, sheet = validate(tried, held_out, run.config)
     log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
