@@ -228,7 +228,8 @@ def table(rows):
     for mix, seeds in parts(rows):
         found = [scores for _, m, seed, scores in rows if m == mix and seed in seeds]
         for method in found[0] if found else ():
-            mean = Scores(*np.nanmean([list(vars(f[method]).values()) for f in found], axis=0))
+            columns = zip(*(vars(f[method]).values() for f in found), strict=True)
+            mean = Scores(*map(known_mean, columns))
             lines.append(line((said(mix, seeds), method), mean))
     lines += ["", "Film by film (PSNR dB, SSIM, temporal error; as given -> mini, 1 step):", ""]
     lines += [
@@ -242,6 +243,12 @@ def table(rows):
             f"{b.ssim:.3f} | {a.temporal:.2f} -> {b.temporal:.2f} |"
         )
     return lines
+
+
+def known_mean(values):
+    """The mean of what is not nan, nan where nothing is."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def parts(rows):
