@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from multiprocessing import get_context
@@ -297,22 +297,30 @@ def report(rows, clean, model, frames):
     )
 
 
-def film_rows(film, options, folder):
-    """Rows of one film, its scores when it is restored unspoilt, and the facts of the model."""
-    tools = {
-        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(
-            RestoreOptions(model=options.model or "mini", steps=steps, device="cpu")
-        )
+def loaded(mix, model):
+    """Tools by method, for one mix of tasks."""
+    tasks = Tasks.parse(mix)
+    mask = Path() if tasks.inpaint else None  # every film has its own
+    options = RestoreOptions(tasks=tasks, model=model, device="cpu", mask=mask)
+    return {
+        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(replace(options, steps=steps))
         for steps in (1, 4)
     }
+
+
+def film_rows(film, options, folder):
+    """Rows of one film, its scores when it is restored unspoilt, and the facts of the model."""
+    model = options.model or "mini"
+    tools = loaded("bfr", model)
     truth, rows = folder / f"{film}.mp4", []
     if not truth.exists():
         cut(options.folder / f"{film}.mp4", truth, options.frames)
     same = untouched(truth, tools, folder)
     for mix in options.tasks:
         more = [max(options.seeds) + i + 1 for i in range(2 * GROUP)] if mix == "bfr" else []
+        fitting = loaded(mix, model)
         for seed in (*options.seeds, *more):
-            rows.append((film, mix, seed, measure(truth, mix, seed, tools, folder)))
+            rows.append((film, mix, seed, measure(truth, mix, seed, fitting, folder)))
             print(*rows[-1], flush=True)
     for severity, seed in product(OTHERS, options.seeds):
         if "bfr" in options.tasks:

@@ -176,7 +176,10 @@ def warnings_of(film: Film, found: Survey, options: RestoreOptions, tools: Tools
         if tools.background is not None:
             words.append("the background is not changed either: its network knows no HDR")
     elif not found.tracks:
-        words.append("no face found, none restored")
+        found_none = (
+            "no other face found, none restored" if left else "no face found, none restored"
+        )
+        words.append(found_none)
     whole = tools.background is not None and tools.background.colours
     if options.tasks.color and found.tracks and not whole:
         words.append("colour is given to the faces only, not to the whole picture")

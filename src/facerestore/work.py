@@ -127,7 +127,8 @@ def _to_go_on_with(
             say(f"{output.name}: work from before is damaged; starting over")
         elif (folder / SURVEY).exists():
             frames = sum(segment.frames for segment in segments)
-            say(f"{output.name}: going on with work from before, at frame {frames}")
+            where = f", at frame {frames}" if frames else ": the faces are found"
+            say(f"{output.name}: going on with work from before{where}")
             return frames, len(segments)
     elif before and resume:
         say(f"{output.name}: {_what(changed, before, job)} changed since; starting over")

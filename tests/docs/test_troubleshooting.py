@@ -5,9 +5,10 @@ import re
 import shlex
 
 import av
+import cv2
 import numpy as np
 import pytest
-from making import ROOT, TINY, write_film, write_picture
+from making import ROOT, TINY, pictures, write_film, write_picture
 from typer.testing import CliRunner
 
 from facerestore.cli import app
@@ -102,6 +103,7 @@ CAUSES = {
     "device 'cuda' is not available here; use --device cpu": "restore film.mp4 --device cuda",
     "no face found, none restored": "restore wall.mp4",
     "faces left alone: 2 too small, 0 too blurred, 1 too short": None,
+    "no other face found, none restored": "restore tiny.mp4",
     "colour is given to the faces only, not to the whole picture": (
         "restore film.mp4 -o faces.mp4 -t color"
     ),
@@ -127,6 +129,7 @@ def mishaps(folder, monkeypatch):
     wall = np.full((360, 640, 3), 90, np.uint8)
     write_film(folder / "wall.mp4", [wall] * 8)
     write_film(folder / "small.mp4", [wall[:180, :320]] * 8)
+    write_film(folder / "tiny.mp4", [cv2.resize(p, (128, 72)) for p in pictures()])
     write_picture(folder / "wall.png", wall)
     write_picture(folder / "black.png", wall * 0)
     band = wall * 0

@@ -80,19 +80,23 @@ def test_unknown_modes_and_the_wrong_model_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("steps", "large", "asked", "expected"),
+    ("steps", "large", "asked", "tasks", "expected"),
     [
-        (1, 128, None, 64),
-        (1, 128, 1, 64),
-        (1, 128, 2, 128),
-        (2, 128, None, 128),
-        (2, 128, 1, 64),
-        (1, None, 4, 64),
+        (1, 128, None, "bfr", 64),
+        (1, 128, 1, "bfr", 64),
+        (1, 128, 2, "bfr", 128),
+        (2, 128, None, "bfr", 128),
+        (2, 128, 1, "bfr", 64),
+        (1, None, 4, "bfr", 64),
+        (1, 128, 2, "bfr,color", 64),
+        (1, 128, 2, "bfr,inpaint", 64),
     ],
 )
-def test_only_several_steps_take_large_crops(steps, large, asked, expected):
+def test_only_several_steps_of_blind_restoration_take_large_crops(
+    steps, large, asked, tasks, expected
+):
     config = replace(RELEASED, size=64, steps=steps, large=large)
-    assert crop_size(config, steps=asked) == expected
+    assert crop_size(config, Tasks.parse(tasks), steps=asked) == expected
 
 
 def test_a_started_schedule_is_the_end_of_the_whole():

@@ -8,7 +8,7 @@ from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING, Any
 
 from facerestore.errors import ResourceError
-from facerestore.models.sampling import crop_size, film_forwards
+from facerestore.models.sampling import film_forwards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,11 @@ class Cards:
         steps: int | None,
     ) -> None:
         self.config, self.mode, self.steps = config, mode, steps
-        self.size = crop_size(config, steps=steps)
-        self.window, self.chunk = config.window, config.chunk
+        self.size, self.window, self.chunk = (
+            self.config.size,
+            self.config.window,
+            self.config.chunk,
+        )
         self.lanes, self.cost = len(devices), 0
         self.notes: list[str] = []
         self.has_identity = self.config.codec == "vae"

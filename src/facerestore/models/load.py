@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,20 +51,26 @@ def load_model(
     mode: str = "exact",
     steps: int | None = None,
     max_vram: float | None = None,
+    size: int | None = None,
 ) -> SVFR:
     """The model of a checked folder, ready to restore.
 
     device: "auto" (a CUDA card if there is one), "cpu", "cuda", "cuda:1", "mps"
     mode, steps: see `schedule_for`;  max_vram: limit for the card's memory in GiB
+    size: side of its crops in pixels, None = as the folder says
     Raises ModelError (damaged folder) or ResourceError (no such device).
     """
-    config = verify(folder)
+    config = _sized(verify(folder), size)
     where = choose_device(device)
     dtype = choose_dtype(where)
     networks = load_networks(folder, config, where, dtype)
     return assemble(
         config, networks, device=where, dtype=dtype, mode=mode, steps=steps, max_vram=max_vram
     )
+
+
+def _sized(config: ModelConfig, size: int | None) -> ModelConfig:
+    return replace(config, size=size or config.size)
 
 
 def choose_model(name: str | None, device: str) -> tuple[Path, str]:
@@ -104,23 +111,33 @@ def load_named(
         return load_baseline(name, tasks, device=device)
     folder, why = choose_model(name, device)
     config, sums = read_config(folder)
-    restorer = restorer_for(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
+    size = crop_size(config, tasks, steps=steps)
+    restorer = restorer_for(
+        folder, device=device, mode=mode, steps=steps, max_vram=max_vram, size=size
+    )
     facts = {"name": config.name, "version": config.version, "sha256": sums}
     return Loaded(restorer, facts, why)
 
 
 def restorer_for(
-    folder: Path, *, device: str, mode: str, steps: int | None, max_vram: float | None
+    folder: Path,
+    *,
+    device: str,
+    mode: str,
+    steps: int | None,
+    max_vram: float | None,
+    size: int | None = None,
 ) -> Restorer:
     """A model on one device, or on several given as "cuda:0,cuda:1"; see `load_model`."""
-    config, _ = read_config(folder)
+    config = _sized(read_config(folder)[0], size)
     schedule_for(config, mode=mode, steps=steps, reference=True)  # refuses a wrong mode early
+    how = {"mode": mode, "steps": steps, "max_vram": max_vram, "size": size}
     if "," not in device:
-        return load_model(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
+        return load_model(folder, device=device, **how)
     devices = [name.strip() for name in device.split(",") if name.strip()]
     for name in devices:
         choose_device(name)
-    load = partial(_on_device, folder, mode=mode, steps=steps, max_vram=max_vram)
+    load = partial(_on_device, folder, **how)
     return Cards(config, devices, load, mode=mode, steps=steps)
 
 
@@ -179,7 +196,7 @@ def assemble(
             limit,
             unet_gib=weights_gib(unet),
             vae_gib=weights_gib(vae) if vae else 0.0,
-            area=(crop_size(config, steps=steps) / 512) ** 2,
+            area=(config.size / 512) ** 2,
             window=config.window,
         )
     place(unet, vae, device, plans[0])

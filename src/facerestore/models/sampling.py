@@ -142,10 +142,14 @@ def schedule_for(config: ModelConfig, *, mode: str, steps: int | None, reference
     return Schedule(sigmas, (config.guidance,) * (len(sigmas) - 1), windows)
 
 
-def crop_size(config: ModelConfig, *, steps: int | None) -> int:
-    """The side of a model's crops in pixels; several steps may be worth larger ones (`large`)."""
+def crop_size(config: ModelConfig, tasks: Tasks, *, steps: int | None) -> int:
+    """The side of a model's crops in pixels: `large` where several steps sharpen what is there.
+
+    New colours need no more pixels, and what is made up in holes was learnt at `size`.
+    """
     several = (steps or config.steps) > 1
-    return config.large if several and config.large else config.size
+    larger = several and not tasks.color and not tasks.inpaint
+    return config.large if larger and config.large else config.size
 
 
 def started(schedule: Schedule, *, strength: float) -> Schedule:

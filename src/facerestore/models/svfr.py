@@ -16,7 +16,6 @@ from facerestore.models.device import ON_CPU
 from facerestore.models.network import Conditions
 from facerestore.models.restorer import condition, holes_of
 from facerestore.models.sampling import (
-    crop_size,
     doubted,
     euler_step,
     film_forwards,
@@ -77,8 +76,7 @@ class SVFR:
         self.plan, *self.smaller = plans
         self.place = place
         self.notes: list[str] = []
-        self.size = crop_size(config, steps=steps)
-        self.window, self.chunk = config.window, config.chunk
+        self.size, self.window, self.chunk = config.size, config.window, config.chunk
         self.cost, self.lanes = 0, 1
         self.has_identity, self.self_reference = identity is not None, config.self_reference
         self._latents: OrderedDict[bytes, Tensor] = OrderedDict()

@@ -140,6 +140,7 @@ def _go_on(
         processes=run.accelerator.num_processes,
         device=run.accelerator.device,
     )
+    tried = -1  # at which step last
     while run.step < config.steps and not _any(run, clock.over()):
         run.losses.append(_step(run, batches, draw))
         run.seconds = clock.trained()
@@ -153,8 +154,10 @@ def _go_on(
             measured = clock.validation_due()
             _save(run, work, log, held_out if measured else None, listen)
             clock.saved(measured=measured)
+            tried = run.step if measured else tried
     if log:
-        _save(run, work, log, held_out, listen)
+        if tried != run.step:
+            _save(run, work, log, held_out, listen)
         log.close()
 
 
@@ -295,8 +298,7 @@ def _save(
     if held_out is None:
         return listen(f"step {run.step}: saved")
     listen(f"step {run.step}: saved, now tried on held-out clips")
-    # what is learnt shows in small answers first, and the clips are as large as those of training
-    whole = replace(facts, doubt=0.0, large=None)
+    whole = replace(facts, doubt=0.0)  # what is learnt shows in small answers first
     tried = restorer(networks | run.frozen, whole, run.accelerator.device)
     scores, sheet = validate(tried, held_out, run.config)
     log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
