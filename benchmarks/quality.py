@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -297,6 +297,7 @@ def report(rows, clean, model, frames):
     )
 
 
+@cache
 def loaded(mix, model):
     """Tools by method, for one mix of tasks."""
     tasks = Tasks.parse(mix)
@@ -318,9 +319,8 @@ def film_rows(film, options, folder):
     same = untouched(truth, tools, folder)
     for mix in options.tasks:
         more = [max(options.seeds) + i + 1 for i in range(2 * GROUP)] if mix == "bfr" else []
-        fitting = loaded(mix, model)
         for seed in (*options.seeds, *more):
-            rows.append((film, mix, seed, measure(truth, mix, seed, fitting, folder)))
+            rows.append((film, mix, seed, measure(truth, mix, seed, loaded(mix, model), folder)))
             print(*rows[-1], flush=True)
     for severity, seed in product(OTHERS, options.seeds):
         if "bfr" in options.tasks:

@@ -17,9 +17,9 @@ from facerestore.bench import Unchanged
 from facerestore.errors import UsageError
 from facerestore.faces.detect import load_detector
 from facerestore.frames import Tasks
-from facerestore.models.checkpoint import save_model
 from facerestore.models.convert import RELEASED, random_networks
 from facerestore.models.load import restorer_for
+from facerestore.models.weights import save_model
 from facerestore.options import RestoreOptions, Tools
 from facerestore.places import sidecar_path
 from facerestore.restore import restore

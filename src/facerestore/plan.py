@@ -175,11 +175,10 @@ def warnings_of(film: Film, found: Survey, options: RestoreOptions, tools: Tools
         words.append("is HDR (PQ or HLG), which the model does not know: no face restored")
         if tools.background is not None:
             words.append("the background is not changed either: its network knows no HDR")
+    elif not found.tracks and left:
+        words.append("no other face found, none restored")
     elif not found.tracks:
-        found_none = (
-            "no other face found, none restored" if left else "no face found, none restored"
-        )
-        words.append(found_none)
+        words.append("no face found, none restored")
     whole = tools.background is not None and tools.background.colours
     if options.tasks.color and found.tracks and not whole:
         words.append("colour is given to the faces only, not to the whole picture")

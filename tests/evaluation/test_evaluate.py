@@ -311,8 +311,8 @@ def with_identity(bare):
     """A model folder of the released layout with random weights, installed."""
     from dataclasses import replace
 
-    from facerestore.models.checkpoint import save_model
     from facerestore.models.convert import RELEASED, random_networks
+    from facerestore.models.weights import save_model
 
     config = replace(RELEASED, name="tiny", size=64, window=4, overlap=1, steps=2, first_steps=3)
     folder = bare / "models" / "tiny"

@@ -24,8 +24,8 @@ def tiny(tmp_path_factory) -> Path:
     """A model folder of the released layout, 64 px and 32 channels wide, with random weights."""
     import torch
 
-    from facerestore.models.checkpoint import save_model
     from facerestore.models.convert import RELEASED, random_networks
+    from facerestore.models.weights import save_model
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     config = replace(RELEASED, name="tiny", size=64, window=4, overlap=1, steps=2, first_steps=3)

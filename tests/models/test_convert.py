@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from facerestore.errors import ModelError, UsageError
-from facerestore.models.checkpoint import load_network, verify
+from facerestore.models.checkpoint import verify
 from facerestore.models.convert import (
     RELEASED,
     UNET,
@@ -18,6 +18,7 @@ from facerestore.models.convert import (
     random_networks,
     read_weights,
 )
+from facerestore.models.weights import load_network
 
 TINY = UNET | {"block_out_channels": [64, 128, 256, 256], "num_attention_heads": [1, 2, 4, 4]}
 TINY_VAE = VAE | {"block_out_channels": [32, 64, 128, 128]}

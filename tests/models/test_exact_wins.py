@@ -33,7 +33,7 @@ def conditions(restorer):
 
 
 def unet_of(tiny):
-    from facerestore.models.checkpoint import load_network
+    from facerestore.models.weights import load_network
 
     return load_network(tiny, "unet", dtype=torch.float32)
 

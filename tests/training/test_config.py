@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from facerestore.errors import BadInputError, UsageError
-from facerestore.models.checkpoint import find_model, load_network
+from facerestore.models.checkpoint import find_model
+from facerestore.models.weights import load_network
 from facerestore.training.config import Losses, read_config
 from facerestore.training.data import MIXES
 from facerestore.training.networks import start

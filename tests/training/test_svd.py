@@ -9,10 +9,11 @@ from safetensors.torch import save_file
 
 from facerestore.errors import ModelError, UsageError
 from facerestore.frames import FaceClip, Reference, Tasks
-from facerestore.models.checkpoint import SAFETENSORS, make_network, read_config, save_model
+from facerestore.models.checkpoint import SAFETENSORS, read_config
 from facerestore.models.convert import UNET
 from facerestore.models.load import load_model
 from facerestore.models.sampling import karras_sigmas
+from facerestore.models.weights import make_network, save_model
 from facerestore.training.batches import Batches
 from facerestore.training.config import Losses, Network, Noise, Saving, Stage
 from facerestore.training.data import TEMPLATE_POINTS, read_samples

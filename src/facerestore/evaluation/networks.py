@@ -14,7 +14,8 @@ import numpy as np
 
 from facerestore.errors import ModelError
 from facerestore.evaluation.meters import Neighbours, mean
-from facerestore.models.checkpoint import WEIGHTS, load_network, read_config, sha256
+from facerestore.models.checkpoint import WEIGHTS, read_config, sha256
+from facerestore.models.weights import load_network
 from facerestore.models.zoo import installed
 
 if TYPE_CHECKING:

@@ -13,13 +13,8 @@ import torch
 
 from facerestore.errors import ModelError, ResourceError, UsageError
 from facerestore.frames import TASK_NAMES
-from facerestore.models.checkpoint import (
-    SAFETENSORS,
-    ModelConfig,
-    filled,
-    make_network,
-    save_model,
-)
+from facerestore.models.checkpoint import SAFETENSORS, ModelConfig
+from facerestore.models.weights import filled, make_network, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path

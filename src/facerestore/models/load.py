@@ -14,7 +14,6 @@ from facerestore.models.checkpoint import (
     CONFIG_NAME,
     find_model,
     kinds_of,
-    load_network,
     models_folder,
     read_config,
     verify,
@@ -30,6 +29,7 @@ from facerestore.models.device import (
 )
 from facerestore.models.restorer import Loaded
 from facerestore.models.sampling import crop_size, schedule_for
+from facerestore.models.weights import load_network
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,11 +14,12 @@ import torch
 
 from facerestore.errors import ModelError
 from facerestore.models import released
-from facerestore.models.checkpoint import ModelConfig, filled, make_network
+from facerestore.models.checkpoint import ModelConfig
 from facerestore.models.identity import Identity
 from facerestore.models.load import assemble
 from facerestore.models.network import Conditions
 from facerestore.models.sampling import Schedule, karras_sigmas, started
+from facerestore.models.weights import filled, make_network
 from facerestore.models.windows import released_windows
 
 if TYPE_CHECKING:

@@ -197,10 +197,8 @@ class Queue:
         A film that is stopped while it is made is stopped by its first sign of life.
         """
         with self.changed:
-            if self.box is not None:
-                loaded = self.box.arguments[0]
-                if (loaded.model, loaded.tasks) != (options.model, options.tasks):
-                    self._close_box()
+            if self.box is not None and self.box.arguments[0].model != options.model:
+                self._close_box()
             if self.box is None:
                 self.box = Sandbox(options, Limits(), load=self.load)
             return self.box

@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from facerestore.errors import ModelError
-from facerestore.models.checkpoint import (
-    CONFIG_NAME,
-    SAFETENSORS,
-    check_layout,
-    kinds_of,
-    load_network,
-    make_network,
-    read_config,
-    save_model,
-    verify,
-)
+from facerestore.models.checkpoint import CONFIG_NAME, SAFETENSORS, kinds_of, read_config, verify
 from facerestore.models.codec import PatchCodec, VaeCodec
 from facerestore.models.convert import find_vae, read_weights
 from facerestore.models.identity import Identity
 from facerestore.models.network import flatten_time_convolutions, hoisted
 from facerestore.models.svfr import SVFR
+from facerestore.models.weights import check_layout, load_network, make_network, save_model
 from facerestore.training.fresh import HOLE_CHANNELS, folded, fresh_unet, whitening
 from facerestore.training.objective import Objective, Shared
 

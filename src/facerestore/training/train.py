@@ -11,10 +11,8 @@ Every draw comes from the seed and the step, so a run that was killed goes on as
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pickle import PickleError
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +26,9 @@ from facerestore.training.batches import batches_from, find
 from facerestore.training.capture import gradients_of
 from facerestore.training.data import knows_landmarks, read_samples
 from facerestore.training.log import Clock, Log
-from facerestore.training.networks import finished, restorer, start, write_model
+from facerestore.training.networks import start
 from facerestore.training.objective import draw_sigma, latent_noise
-from facerestore.training.validate import validate
+from facerestore.training.saving import save, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +50,6 @@ LOG_STEPS = 20
 LEAST_RATE = 0.02  # of the learning rate, at the end
 CLIP_NORM = 1.0
 LOST_SHARE = 0.5  # of the steps since the log's last line may have gradients that are not finite
-DAMAGED = (RuntimeError, LookupError, ValueError, TypeError, OSError, EOFError, PickleError)
 
 
 @dataclass
@@ -152,12 +149,13 @@ def _go_on(
             run.losses = []
         if log and clock.save_due(config.saving.minutes):
             measured = clock.validation_due()
-            _save(run, work, log, held_out if measured else None, listen)
+            save(run, work, log, held_out if measured else None, listen)
             clock.saved(measured=measured)
-            tried = run.step if measured else tried
+            if measured:
+                tried = run.step
     if log:
         if tried != run.step:
-            _save(run, work, log, held_out, listen)
+            save(run, work, log, held_out, listen)
         log.close()
 
 
@@ -213,20 +211,6 @@ def begin(config: TrainConfig, start_folder: Path | None, device: str) -> Run:
     return Run(config, accelerator, objective, gradients, frozen, average, optimizer)
 
 
-def take_up(run: Run, path: Path) -> None:
-    """Go on from a saved state; raises ModelError if it is another network's."""
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        run.objective.load_state_dict(state["objective"])
-        run.average.load_state_dict(state["average"])
-        run.optimizer.load_state_dict(state["optimizer"])
-        run.step, run.seconds, run.losses = (state[k] for k in ("step", "seconds", "losses"))
-    except DAMAGED as error:
-        reason = (str(error).splitlines() or ["damaged"])[0]
-        text = f"{path}: not a state of this configuration ({reason}); choose another --work"
-        raise ModelError(text) from None
-
-
 def _step(run: Run, batches: Iterator[Batch], draw: Draw) -> Losses:
     """One step of the optimizer; the losses by name, and "norm", that of the gradients.
 
@@ -269,38 +253,3 @@ def paper_draw(run: Run, batch: Batch, generator: torch.Generator) -> tuple[torc
 
 def _seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number, 1]).generate_state(1, np.uint64)[0]) >> 1
-
-
-def _save(
-    run: Run,
-    work: Path,
-    log: Log,
-    held_out: Sequence[Sample] | None,
-    listen: Callable[[str], None],
-) -> None:
-    """Write state and model; where there are held-out samples, try the model on them."""
-    part = work / "state.part"
-    torch.save(
-        {
-            "objective": run.objective.state_dict(),
-            "average": run.average.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
-            "step": run.step,
-            "seconds": run.seconds,
-            "losses": [{n: float(loss) for n, loss in one.items()} for one in run.losses],
-        },
-        part,
-    )
-    os.replace(part, work / "state.pt")
-    facts = replace(run.config.model, origin=run.origin())
-    networks = finished(run.objective, run.average.module.state_dict())
-    write_model(work / "model", networks | run.frozen, facts, torch.bfloat16)
-    if held_out is None:
-        return listen(f"step {run.step}: saved")
-    listen(f"step {run.step}: saved, now tried on held-out clips")
-    whole = replace(facts, doubt=0.0)  # what is learnt shows in small answers first
-    tried = restorer(networks | run.frozen, whole, run.accelerator.device)
-    scores, sheet = validate(tried, held_out, run.config)
-    log.validation(run.step, {mix: asdict(score) for mix, score in scores.items()}, sheet)
-    texts = (f"{mix} {s.psnr[0]:.2f} -> {s.psnr[1]:.2f} dB" for mix, s in scores.items())
-    listen(f"step {run.step}: {'; '.join(texts)}")
