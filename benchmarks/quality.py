@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import islice, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -297,22 +297,13 @@ def report(rows, clean, model, frames):
     )
 
 
-@cache
-def loaded(mix, model):
-    """Tools by method, for one mix of tasks."""
-    tasks = Tasks.parse(mix)
-    mask = Path() if tasks.inpaint else None  # every film has its own
-    options = RestoreOptions(tasks=tasks, model=model, device="cpu", mask=mask)
-    return {
-        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(replace(options, steps=steps))
-        for steps in (1, 4)
-    }
-
-
 def film_rows(film, options, folder):
     """Rows of one film, its scores when it is restored unspoilt, and the facts of the model."""
-    model = options.model or "mini"
-    tools = loaded("bfr", model)
+    usual = RestoreOptions(model=options.model or "mini", device="cpu")
+    tools = {
+        f"mini, {steps} step{'s' * (steps > 1)}": load_tools(replace(usual, steps=steps))
+        for steps in (1, 4)
+    }
     truth, rows = folder / f"{film}.mp4", []
     if not truth.exists():
         cut(options.folder / f"{film}.mp4", truth, options.frames)
@@ -320,7 +311,7 @@ def film_rows(film, options, folder):
     for mix in options.tasks:
         more = [max(options.seeds) + i + 1 for i in range(2 * GROUP)] if mix == "bfr" else []
         for seed in (*options.seeds, *more):
-            rows.append((film, mix, seed, measure(truth, mix, seed, loaded(mix, model), folder)))
+            rows.append((film, mix, seed, measure(truth, mix, seed, tools, folder)))
             print(*rows[-1], flush=True)
     for severity, seed in product(OTHERS, options.seeds):
         if "bfr" in options.tasks:

@@ -27,6 +27,7 @@ CLIP_WINDOWS = 3
 WIDTH_STEP = 64  # channels of one attention head
 CEILING_SIDE = 4096  # of the matrices whose product shows what a card can do; half on a CPU
 KIB, MIB = 2**10, 2**20
+BLIND = Tasks(bfr=True)
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ def measure(film: Path | None, wish: Bench) -> dict[str, Any]:
         facts = {"model": f"svfr, random weights, {wish.width} channels, {wish.size} px"}
     else:
         how = {"device": wish.device, "mode": wish.mode, "steps": wish.steps}
-        loaded = load_named(wish.model, Tasks(bfr=True), max_vram=wish.max_vram, **how)
+        loaded = load_named(wish.model, BLIND, max_vram=wish.max_vram, **how)
         restorer, facts = loaded.restorer, {"model": loaded.facts["name"]}
     facts |= time_model(restorer)
     if film is not None:
-        facts |= time_film(film, restorer.size)
+        facts |= time_film(film, restorer.side(BLIND))
     return facts | peaks()
 
 
@@ -109,11 +110,11 @@ def time_model(restorer: Restorer) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     count = restorer.window * CLIP_WINDOWS
-    clip = noise_clip(count, restorer.size)
+    clip = noise_clip(count, restorer.side(BLIND))
     with FlopCounterMode(display=False) as counter:  # the first run warms up
-        restorer.restore(clip, Tasks(bfr=True), None, seed=0)
+        restorer.restore(clip, BLIND, None, seed=0)
     cost, begin = restorer.cost, time.perf_counter()
-    restorer.restore(clip, Tasks(bfr=True), None, seed=0)
+    restorer.restore(clip, BLIND, None, seed=0)
     seconds = time.perf_counter() - begin
     forwards = restorer.cost - cost
     return {
@@ -208,6 +209,10 @@ class Unchanged:
 
     def close(self) -> None:
         """It holds nothing."""
+
+    def side(self, tasks: Tasks) -> int:
+        """The same for all."""
+        return self.size
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """None at all."""

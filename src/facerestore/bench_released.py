@@ -152,7 +152,7 @@ def time_call(svfr: SVFR, batch: int, frames: int, blank: int) -> Cost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    side, channels = svfr.size // 8, 4
+    side, channels = svfr.config.size // 8, 4
     like = {"device": svfr.device, "dtype": torch.float32 if svfr.autocast else svfr.dtype}
     sample = torch.randn(batch, frames, 3 * channels, side, side, **like)
     tokens = torch.randn(1, *svfr.config.tokens, **like) if blank < batch else None
@@ -175,7 +175,7 @@ def codec_seconds(svfr: SVFR) -> dict[str, float]:
     """Seconds to encode and to decode one frame, within a window."""
     import torch
 
-    pixels = torch.zeros(svfr.window, 3, svfr.size, svfr.size, device=svfr.device)
+    pixels = torch.zeros(svfr.window, 3, svfr.config.size, svfr.config.size, device=svfr.device)
     with torch.inference_mode():
         latents = svfr.codec.encode(pixels)
         together = svfr.plan.decode_frames

@@ -96,7 +96,8 @@ def restored_faces(
     first: where a chunk begins;  overlap: of the piece before it
     """
     found = people.found
-    frames = cropped(film, found, options, size=people.tools.restorer.size, first=first)
+    side = people.tools.restorer.side(options.tasks)
+    frames = cropped(film, found, options, size=side, first=first)
     begun = chunks(frames, found.shots, people, _Report(listen, found), first=first)
     return restored(begun, people, overlap or [])
 

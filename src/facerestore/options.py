@@ -138,7 +138,8 @@ def load_tools(
     detector = load_detector()
     reference = None
     if options.reference is not None:
-        reference = reference_from(options.reference, detector, size=restorer.size)
+        side = restorer.side(options.tasks)
+        reference = reference_from(options.reference, detector, size=side)
     return Tools(restorer, detector, reference, model, why, background)
 
 

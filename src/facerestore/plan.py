@@ -107,7 +107,7 @@ def plan(
     summary = found.summary()
     # each face is taken for a new person; who comes back costs a little less
     forwards = sum(loaded.restorer.forwards(len(track), options.tasks) for track in found.tracks)
-    seconds = forwards * seconds_per_forward(loaded.restorer)
+    seconds = forwards * seconds_per_forward(loaded.restorer, options.tasks)
     seconds += found.n_frames * OTHER_SECONDS
     painted = loaded.background is not None and not film.info.hdr
     if loaded.background is not None and painted:
@@ -132,13 +132,14 @@ def plan(
     }
 
 
-def seconds_per_forward(restorer: Restorer) -> float:
+def seconds_per_forward(restorer: Restorer, tasks: Tasks) -> float:
     """Measured time of the model for one frame's way through the network once."""
-    frames = np.full((restorer.window, restorer.size, restorer.size, 3), 128, np.uint8)
+    side = restorer.side(tasks)
+    frames = np.full((restorer.window, side, side, 3), 128, np.uint8)
     clip, times = FaceClip(frames, 0), []
     while not times or (len(times) < 2 and times[0] < SLOW_SECONDS):  # the first one warms up
         begin, before = time.monotonic(), restorer.cost
-        restorer.restore(clip, Tasks(bfr=True), None, seed=0)
+        restorer.restore(clip, tasks, None, seed=0)
         times.append((time.monotonic() - begin) / max(restorer.cost - before, 1))
     return min(times)
 

@@ -44,16 +44,21 @@ class Lanes:
 
     def __init__(self, workers: Workers, known: dict[str, Any]) -> None:
         self.workers = workers
-        self.size, self.window, self.chunk = known["size"], known["window"], known["chunk"]
+        self.window, self.chunk = known["window"], known["chunk"]
         self.has_identity: bool = known["has_identity"]
         self.self_reference: tuple[str, ...] = known["self_reference"]
         self.lanes, self.cost = workers.count, 0
+        self.side_of = cache(partial(self._asked, "side"))
         self.cost_of = cache(partial(self._asked, "forwards"))
         self.notes: list[str] = []
 
     def close(self) -> None:
         """End the workers."""
         self.workers.close()
+
+    def side(self, tasks: Tasks) -> int:
+        """As the models do; a worker is asked once."""
+        return self.side_of(tasks)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do; a worker is asked once for each length, as every chunk wants it."""

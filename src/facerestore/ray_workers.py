@@ -112,8 +112,12 @@ class ClipWorker(Node):
     def model(self) -> dict[str, Any]:
         """What `Lanes` has to know of the model."""
         restorer, model, why = self.loaded()
-        names = ("size", "window", "chunk", "has_identity", "self_reference")
+        names = ("window", "chunk", "has_identity", "self_reference")
         return {name: getattr(restorer, name) for name in names} | {"model": model, "why": why}
+
+    def side(self, tasks: Tasks) -> int:
+        """As the models do."""
+        return self.loaded()[0].side(tasks)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""

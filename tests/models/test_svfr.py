@@ -127,6 +127,17 @@ def test_other_crop_sizes_are_refused():
         model(torch.zeros(48, 4, 4)).restore(clip(size=32), Tasks(bfr=True), None, seed=0)
 
 
+def test_the_tasks_of_each_clip_decide_the_size_of_its_crops():
+    restorer = model(torch.zeros(48, 8, 8), steps=2, large=32, residual=False)
+    blind, colours = Tasks(bfr=True), Tasks(color=True)
+    assert (restorer.side(blind), restorer.side(colours)) == (32, 16)
+    with pytest.raises(ValueError, match="32 px"):
+        restorer.restore(clip(size=16), blind, None, seed=0)
+    assert restorer.restore(clip(size=32), blind, None, seed=0).shape == (7, 32, 32, 3)
+    restorer.unet.answer = torch.zeros(48, 4, 4)
+    assert restorer.restore(clip(size=16), colours, None, seed=0).shape == (7, 16, 16, 3)
+
+
 def test_colorization_sees_grey_and_holes_are_white():
     holes = np.zeros((2, 16, 16), bool)
     holes[:, :4] = True

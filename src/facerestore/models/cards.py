@@ -8,7 +8,7 @@ from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING, Any
 
 from facerestore.errors import ResourceError
-from facerestore.models.sampling import film_forwards
+from facerestore.models.sampling import crop_size, film_forwards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +38,7 @@ class Cards:
         steps: int | None,
     ) -> None:
         self.config, self.mode, self.steps = config, mode, steps
-        self.size, self.window, self.chunk = (
-            self.config.size,
-            self.config.window,
-            self.config.chunk,
-        )
+        self.window, self.chunk = config.window, config.chunk
         self.lanes, self.cost = len(devices), 0
         self.notes: list[str] = []
         self.has_identity = self.config.codec == "vae"
@@ -60,6 +56,10 @@ class Cards:
         self.pool.shutdown(wait=False, cancel_futures=True)
         for worker in active_children():
             worker.terminate()
+
+    def side(self, tasks: Tasks) -> int:
+        """As the models do."""
+        return crop_size(self.config, tasks, steps=self.steps)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""

@@ -43,6 +43,9 @@ class FrameWise:
     def close(self) -> None:
         pass
 
+    def side(self, tasks: Tasks) -> int:
+        return self.size
+
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         return n_frames
 

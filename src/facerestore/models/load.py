@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.errors import UsageError
+from facerestore.frames import Tasks
 from facerestore.models.baselines import is_baseline, load_baseline
 from facerestore.models.cards import Cards
 from facerestore.models.checkpoint import (
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from facerestore.frames import Tasks
     from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.restorer import Restorer
     from facerestore.models.svfr import SVFR
@@ -51,26 +50,20 @@ def load_model(
     mode: str = "exact",
     steps: int | None = None,
     max_vram: float | None = None,
-    size: int | None = None,
 ) -> SVFR:
     """The model of a checked folder, ready to restore.
 
     device: "auto" (a CUDA card if there is one), "cpu", "cuda", "cuda:1", "mps"
     mode, steps: see `schedule_for`;  max_vram: limit for the card's memory in GiB
-    size: side of its crops in pixels, None = as the folder says
     Raises ModelError (damaged folder) or ResourceError (no such device).
     """
-    config = _sized(verify(folder), size)
+    config = verify(folder)
     where = choose_device(device)
     dtype = choose_dtype(where)
     networks = load_networks(folder, config, where, dtype)
     return assemble(
         config, networks, device=where, dtype=dtype, mode=mode, steps=steps, max_vram=max_vram
     )
-
-
-def _sized(config: ModelConfig, size: int | None) -> ModelConfig:
-    return replace(config, size=size or config.size)
 
 
 def choose_model(name: str | None, device: str) -> tuple[Path, str]:
@@ -111,10 +104,7 @@ def load_named(
         return load_baseline(name, tasks, device=device)
     folder, why = choose_model(name, device)
     config, sums = read_config(folder)
-    size = crop_size(config, tasks, steps=steps)
-    restorer = restorer_for(
-        folder, device=device, mode=mode, steps=steps, max_vram=max_vram, size=size
-    )
+    restorer = restorer_for(folder, device=device, mode=mode, steps=steps, max_vram=max_vram)
     facts = {"name": config.name, "version": config.version, "sha256": sums}
     return Loaded(restorer, facts, why)
 
@@ -126,12 +116,11 @@ def restorer_for(
     mode: str,
     steps: int | None,
     max_vram: float | None,
-    size: int | None = None,
 ) -> Restorer:
     """A model on one device, or on several given as "cuda:0,cuda:1"; see `load_model`."""
-    config = _sized(read_config(folder)[0], size)
+    config, _ = read_config(folder)
     schedule_for(config, mode=mode, steps=steps, reference=True)  # refuses a wrong mode early
-    how = {"mode": mode, "steps": steps, "max_vram": max_vram, "size": size}
+    how = {"mode": mode, "steps": steps, "max_vram": max_vram}
     if "," not in device:
         return load_model(folder, device=device, **how)
     devices = [name.strip() for name in device.split(",") if name.strip()]
@@ -191,12 +180,13 @@ def assemble(
     unet, vae = flatten_time_convolutions(networks["unet"]), networks.get("vae")
     plans = [ON_CPU]
     if device.type == "cuda":
+        side = crop_size(config, Tasks(bfr=True), steps=steps)  # no others take larger crops
         limit = min(free_gib(device), max_vram or float("inf"))
         plans = fitting_plans(
             limit,
             unet_gib=weights_gib(unet),
             vae_gib=weights_gib(vae) if vae else 0.0,
-            area=(config.size / 512) ** 2,
+            area=(side / 512) ** 2,
             window=config.window,
         )
     place(unet, vae, device, plans[0])

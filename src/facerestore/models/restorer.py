@@ -23,15 +23,13 @@ WHITE = 255  # what a hole is filled with (released SVFR code)
 class Restorer(Protocol):
     """What the rest of the program knows of a model.
 
-    size:   side of the square crops in pixels;  window: frames denoised together
-    chunk:  frames of a shot that are restored together
+    window: frames denoised together;  chunk: frames of a shot that are restored together
     cost:   network passes over one frame, summed over all calls so far ("frame-forwards")
     lanes:  clips that can be restored side by side, each call from a thread of its own
     notes:  what the user should know of the run so far;  has_identity: whether `vectors` works
     self_reference: tasks for which a person's own restored frame is the reference of the rest
     """
 
-    size: int
     window: int
     chunk: int
     cost: int
@@ -42,6 +40,10 @@ class Restorer(Protocol):
 
     def close(self) -> None:
         """Give devices and processes back; the model is not used any more."""
+        ...
+
+    def side(self, tasks: Tasks) -> int:
+        """Of the square crops for these tasks, in pixels."""
         ...
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:

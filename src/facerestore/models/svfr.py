@@ -16,6 +16,7 @@ from facerestore.models.device import ON_CPU
 from facerestore.models.network import Conditions
 from facerestore.models.restorer import condition, holes_of
 from facerestore.models.sampling import (
+    crop_size,
     doubted,
     euler_step,
     film_forwards,
@@ -76,13 +77,17 @@ class SVFR:
         self.plan, *self.smaller = plans
         self.place = place
         self.notes: list[str] = []
-        self.size, self.window, self.chunk = config.size, config.window, config.chunk
+        self.window, self.chunk = config.window, config.chunk
         self.cost, self.lanes = 0, 1
         self.has_identity, self.self_reference = identity is not None, config.self_reference
         self._latents: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def close(self) -> None:
         """Nothing to give back but memory."""
+
+    def side(self, tasks: Tasks) -> int:
+        """Of the square crops for these tasks, in pixels."""
+        return crop_size(self.config, tasks, steps=self.steps)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
@@ -112,10 +117,10 @@ class SVFR:
         """Restored frames, uint8 RGB [F, S, S, 3].
 
         on_step: called for each window that went through the network
-        Raises ValueError for crops of another size than the model's.
+        Raises ValueError for crops of another size than `side`.
         """
-        if clip.frames.shape[1] != self.size:
-            raise ValueError(f"expected {self.size} px crops, got {clip.frames.shape[1]}")
+        if clip.frames.shape[1] != (side := self.side(tasks)):
+            raise ValueError(f"expected {side} px crops, got {clip.frames.shape[1]}")
         while True:
             try:
                 return self._restored(clip, tasks, reference, seed, on_step)
