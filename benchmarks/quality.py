@@ -12,12 +12,13 @@ unsharp (the `ffmpeg` command, where it is installed), Telea's inpainting (OpenC
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -42,6 +43,7 @@ TOP, BOTTOM, LEFT, RIGHT = 40, 232, 48, 208  # the face in its square, at SIZE
 SHARPEN = 0.5  # of unsharp masking, the same for all baselines
 SEVERITY = "medium"
 OTHERS = ("light", "heavy")  # for blind restoration only
+LONG = "long"  # medium again, for `--long` frames: what drifts comes round once in three seconds
 GROUP = 3  # seeds: what is drawn differs a lot, so blind restoration is measured with three times
 # as many as the other tasks, and each three of them have a row of their own
 TASKS = ("bfr", "color", "inpaint", "bfr,color", "bfr,color,inpaint")
@@ -176,8 +178,11 @@ def apply(method, spoilt, output, tasks, mask, tools):
         restore(spoilt, output, options, tools=lambda: tools[method])
 
 
-def measure(truth, mix, seed, tools, folder, *, severity=SEVERITY):
-    """Scores by method of one film, one mix of tasks and one seed; "given" is the spoilt film."""
+def measure(truth, mix, seed, tools, folder, *, severity=SEVERITY, all_steps=True):
+    """Scores by method of one film, one mix of tasks and one seed; "given" is the spoilt film.
+
+    all_steps: also four, which take four times as long
+    """
     tasks = Tasks.parse(mix)
     detector = tools["mini, 1 step"].detector
     face = survey(open_video(truth), detector, largest_only=True).paths[0]
@@ -202,7 +207,7 @@ def measure(truth, mix, seed, tools, folder, *, severity=SEVERITY):
     for method in METHODS.get(mix, ("mini, 1 step",)):
         if method == "hqdn3d" and not shutil.which("ffmpeg"):
             continue
-        if method == "mini, 4 steps" and severity != SEVERITY:
+        if method == "mini, 4 steps" and not all_steps:
             continue
         output = folder / f"{name}.{method.replace(', ', '-').replace(' ', '')}.mp4"
         apply(method, spoilt, output, tasks, mask, tools)
@@ -211,7 +216,7 @@ def measure(truth, mix, seed, tools, folder, *, severity=SEVERITY):
 
 
 def untouched(truth, tools, folder):
-    """PSNR (dB) of a clean film's face after it was "restored"."""
+    """Scores of a clean film's face after it was "restored"."""
     output = folder / f"{truth.stem}-clean.mp4"
     apply("mini, 1 step", truth, output, Tasks(bfr=True), None, tools)
     face = survey(open_video(truth), tools["mini, 1 step"].detector, largest_only=True).paths[0]
@@ -228,6 +233,8 @@ def table(rows):
     for mix, seeds in parts(rows):
         found = [scores for _, m, seed, scores in rows if m == mix and seed in seeds]
         for method in found[0] if found else ():
+            if any(method not in scores for scores in found):
+                continue
             columns = zip(*(vars(f[method]).values() for f in found), strict=True)
             mean = Scores(*map(known_mean, columns))
             lines.append(line((said(mix, seeds), method), mean))
@@ -253,7 +260,7 @@ def known_mean(values):
 
 def parts(rows):
     """What gets lines of the table: a mix of tasks and the seeds that count."""
-    for mix in (*TASKS, *OTHERS):
+    for mix in (*TASKS, LONG, *OTHERS):
         seeds = sorted({seed for _, m, seed, _ in rows if m == mix})
         yield mix, seeds
         if len(seeds) > GROUP:
@@ -262,7 +269,7 @@ def parts(rows):
 
 def said(mix, seeds=()):
     """The mix of tasks in words, where it is a severity of blind restoration; its seeds."""
-    words = f"bfr, {mix}" if mix in OTHERS else mix
+    words = f"bfr, {mix}" if mix in (LONG, *OTHERS) else mix
     return words if not seeds else f"{words}, seeds {seeds[0]}-{seeds[-1]}"
 
 
@@ -274,7 +281,7 @@ def line(names, mean):
     )
 
 
-def report(rows, clean, model, frames):
+def report(rows, clean, model, frames, long):
     """docs/quality.md."""
     loss = "; ".join(f"{film} {s.psnr:.1f} dB, SSIM {s.ssim:.4f}" for film, s in clean.items())
     return "\n".join(
@@ -284,7 +291,8 @@ def report(rows, clean, model, frames):
             f"Written by `benchmarks/quality.py`; `mini` {model['version']}, the first {frames} "
             f"frames of clean films, spoilt by `degrade --severity {SEVERITY}` (blind restoration "
             "by `light` and `heavy`, too) with fixed seeds, restored, and compared with the clean "
-            "film inside the face. `given` is the spoilt film. Temporal error and the other "
+            f"film inside the face. `long` is the first {long} frames: blur and noise that drift "
+            "come round in them. `given` is the spoilt film. Temporal error and the other "
             "measures are those of [evaluation.md](evaluation.md), in squares of 256 px; `own` is "
             "the same in as many pixels as the film has there, and so is detail, the mean absolute "
             "Laplacian relative to the clean film's. The means are over all films and seeds.",
@@ -297,28 +305,52 @@ def report(rows, clean, model, frames):
     )
 
 
-def film_rows(film, options, folder):
-    """Rows of one film, its scores when it is restored unspoilt, and the facts of the model."""
-    usual = RestoreOptions(model=options.model or "mini", device="cpu")
-    tools = {
+@cache
+def loaded(model):
+    """Tools by method."""
+    usual = RestoreOptions(model=model, device="cpu")
+    return {
         f"mini, {steps} step{'s' * (steps > 1)}": load_tools(replace(usual, steps=steps))
         for steps in (1, 4)
     }
-    truth, rows = folder / f"{film}.mp4", []
-    if not truth.exists():
-        cut(options.folder / f"{film}.mp4", truth, options.frames)
-    same = untouched(truth, tools, folder)
-    for mix in options.tasks:
-        more = [max(options.seeds) + i + 1 for i in range(2 * GROUP)] if mix == "bfr" else []
-        for seed in (*options.seeds, *more):
-            rows.append((film, mix, seed, measure(truth, mix, seed, tools, folder)))
-            print(*rows[-1], flush=True)
-    for severity, seed in product(OTHERS, options.seeds):
-        if "bfr" in options.tasks:
-            found = measure(truth, "bfr", seed, tools, folder, severity=severity)
-            rows.append((film, severity, seed, found))
-            print(*rows[-1], flush=True)
-    return rows, same, tools["mini, 1 step"].model
+
+
+def measured(unit, model, folder):
+    """One row: film, mix of tasks or severity, seed (None = unspoilt), scores by method.
+
+    What an earlier run has kept in the folder is not measured again.
+    """
+    film, kind, seed = unit
+    kept = folder / f"{film}-{kind.replace(',', '-')}-{seed}.json"
+    if kept.exists():
+        known = json.loads(kept.read_text())
+        return *unit, {method: Scores(**values) for method, values in known.items()}
+    truth, tools = folder / f"{film}.mp4", loaded(model)
+    if seed is None:
+        found = {"mini, 1 step": untouched(truth, tools, folder)}
+    elif kind == LONG:
+        truth = folder / f"{film}-{LONG}.mp4"
+        found = measure(truth, "bfr", seed, tools, folder, all_steps=False)
+    elif kind in OTHERS:
+        found = measure(truth, "bfr", seed, tools, folder, severity=kind, all_steps=False)
+    else:
+        found = measure(truth, kind, seed, tools, folder, all_steps=seed <= GROUP)
+    kept.write_text(json.dumps({method: vars(scores) for method, scores in found.items()}))
+    print(*unit, found, flush=True)
+    return *unit, found
+
+
+def units(options):
+    """What is to be measured of each film; what takes long comes first."""
+    more = [max(options.seeds) + i + 1 for i in range(2 * GROUP)]
+    for film in options.films:
+        for mix in options.tasks:
+            yield from ((film, mix, seed) for seed in options.seeds)
+    if "bfr" in options.tasks:
+        for film in options.films:
+            yield from ((film, "bfr", seed) for seed in more)
+            yield from ((film, *one) for one in product((LONG, *OTHERS), options.seeds))
+    yield from ((film, "bfr", None) for film in options.films)
 
 
 def main():
@@ -329,20 +361,26 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--long", type=int, default=75, help="frames of the longer measurement")
     parser.add_argument("--model")
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder for films and scores, to go on with")
     parser.add_argument("--report", type=Path, default=REPORT)
-    parser.add_argument("--jobs", type=int, default=1, help="films measured side by side")
+    parser.add_argument("--jobs", type=int, default=1, help="measured side by side")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        for film in options.films:
+            for name, count in ((film, options.frames), (f"{film}-{LONG}", options.long)):
+                if not (folder / f"{name}.mp4").exists():
+                    cut(options.folder / f"{film}.mp4", folder / f"{name}.mp4", count)
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            one = partial(film_rows, options=options, folder=folder)
-            found = list(pool.map(one, options.films))
-    rows = [row for some, _, _ in found for row in some]
-    clean = {film: same for film, (_, same, _) in zip(options.films, found, strict=True)}
-    options.report.write_text(report(rows, clean, found[0][2], options.frames))
+            one = partial(measured, model=options.model or "mini", folder=folder)
+            found = list(pool.map(one, units(options)))
+    rows = [row for row in found if row[2] is not None]
+    clean = {film: same["mini, 1 step"] for film, _, seed, same in found if seed is None}
+    model = loaded(options.model or "mini")["mini, 1 step"].model
+    options.report.write_text(report(rows, clean, model, options.frames, options.long))
 
 
 if __name__ == "__main__":

@@ -214,6 +214,7 @@ def test_the_sidecar_tells_what_was_done(example, detector, tmp_path):
     assert told["output"]["sha256"] == hashlib.sha256(result.output.read_bytes()).hexdigest()
     assert told["options"]["seed"] == 3
     assert told["faces"][0]["squares"][0][2] > 100
+    assert told["faces"][0]["crop"] == 64
     assert told["frames"] == 10
     assert told["detector"]["name"] == "centerface"
 

@@ -75,7 +75,7 @@ def measure(film: Path | None, wish: Bench) -> dict[str, Any]:
         restorer, facts = loaded.restorer, {"model": loaded.facts["name"]}
     facts |= time_model(restorer)
     if film is not None:
-        facts |= time_film(film, restorer.side(BLIND))
+        facts |= time_film(film, restorer.side(BLIND, 0.0))
     return facts | peaks()
 
 
@@ -110,7 +110,7 @@ def time_model(restorer: Restorer) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     count = restorer.window * CLIP_WINDOWS
-    clip = noise_clip(count, restorer.side(BLIND))
+    clip = noise_clip(count, restorer.side(BLIND, 0.0))
     with FlopCounterMode(display=False) as counter:  # the first run warms up
         restorer.restore(clip, BLIND, None, seed=0)
     cost, begin = restorer.cost, time.perf_counter()
@@ -210,7 +210,7 @@ class Unchanged:
     def close(self) -> None:
         """It holds nothing."""
 
-    def side(self, tasks: Tasks) -> int:
+    def side(self, tasks: Tasks, face: float) -> int:
         """The same for all."""
         return self.size
 

@@ -16,7 +16,7 @@ from facerestore.survey import Step
 from facerestore.video.planes import crop_rgb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,8 +96,7 @@ def restored_faces(
     first: where a chunk begins;  overlap: of the piece before it
     """
     found = people.found
-    side = people.tools.restorer.side(options.tasks)
-    frames = cropped(film, found, options, size=side, first=first)
+    frames = cropped(film, found, options, sides=people.sides, first=first)
     begun = chunks(frames, found.shots, people, _Report(listen, found), first=first)
     return restored(begun, people, overlap or [])
 
@@ -218,9 +217,12 @@ def _mixed(old: tuple[Bytes, float, Bytes | None], new: FaceCrop, share: float) 
 
 
 def cropped(
-    film: Film, found: Survey, options: RestoreOptions, *, size: int, first: int = 0
+    film: Film, found: Survey, options: RestoreOptions, *, sides: Sequence[int], first: int = 0
 ) -> Iterator[Faces]:
-    """For each frame from number `first` on its faces as they are (`restored` = `source`)."""
+    """For each frame from number `first` on its faces as they are (`restored` = `source`).
+
+    sides: px of the crops of each track
+    """
     masks = None
     if options.mask is not None:
         masks = masks_from(options.mask, film.info, options.start_seconds)
@@ -234,6 +236,7 @@ def cropped(
         for index, (track, path) in enumerate(zip(found.tracks, found.paths, strict=True)):
             if not track.first <= number <= track.last:
                 continue
+            size = sides[index]
             matrix = path.matrix(number, size)
             holes = None if mask is None else crop_holes(mask, matrix, film.info, size, wider=True)
             for field in fields:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facerestore.frames import Bytes, FaceClip, FaceTrack, Floats
+    from facerestore.models.restorer import Restorer
     from facerestore.options import RestoreOptions, Tools
     from facerestore.survey import Survey
 
@@ -67,6 +68,7 @@ class Answer:
 class People:
     """Restores clips of people and remembers what each of them looks like.
 
+    sides:   px of the crops by track index
     numbers: person's number by track index;  seconds: spent in the model, on each device
     earlier: cost and notes of the model from before the film was interrupted
     coloured, holes, covered, cut: whether any face had colours, holes, next to nothing but holes,
@@ -75,6 +77,7 @@ class People:
 
     def __init__(self, found: Survey, tools: Tools, options: RestoreOptions) -> None:
         self.found, self.tools, self.options = found, tools, options
+        self.sides = sides_of(found, tools.restorer, options)
         self.people: list[Person] = []
         self.numbers: dict[int, int] = {}
         self.coloured = self.holes = self.covered = self.cut = False
@@ -225,6 +228,13 @@ class People:
         )
         self.seconds += (time.monotonic() - begin) / restorer.lanes
         return restored
+
+
+def sides_of(found: Survey, restorer: Restorer, options: RestoreOptions) -> list[int]:
+    """The side of the crops of each track in pixels, all the same where they become one film."""
+    faces = [float(np.median(path.side)) for path in found.paths]
+    sides = [restorer.side(options.tasks, face) for face in faces]
+    return [max(sides)] * len(sides) if options.crop_only and sides else sides
 
 
 def chosen_guard(options: RestoreOptions, tools: Tools) -> str:

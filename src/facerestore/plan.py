@@ -10,6 +10,7 @@ import numpy as np
 from facerestore.errors import UsageError
 from facerestore.frames import FaceClip, Tasks
 from facerestore.masks import check_mask
+from facerestore.people import sides_of
 from facerestore.places import sidecar_path
 from facerestore.survey import Step, Survey, survey
 from facerestore.video.output import check_place
@@ -106,8 +107,10 @@ def plan(
     found = look(film, loaded.detector, options, listen)
     summary = found.summary()
     # each face is taken for a new person; who comes back costs a little less
-    forwards = sum(loaded.restorer.forwards(len(track), options.tasks) for track in found.tracks)
-    seconds = forwards * seconds_per_forward(loaded.restorer, options.tasks)
+    costs = [loaded.restorer.forwards(len(track), options.tasks) for track in found.tracks]
+    sides, forwards = sides_of(found, loaded.restorer, options), sum(costs)
+    each = {side: seconds_per_forward(loaded.restorer, options.tasks, side) for side in {*sides}}
+    seconds = sum(cost * each[side] for cost, side in zip(costs, sides, strict=True))
     seconds += found.n_frames * OTHER_SECONDS
     painted = loaded.background is not None and not film.info.hdr
     if loaded.background is not None and painted:
@@ -132,9 +135,8 @@ def plan(
     }
 
 
-def seconds_per_forward(restorer: Restorer, tasks: Tasks) -> float:
+def seconds_per_forward(restorer: Restorer, tasks: Tasks, side: int) -> float:
     """Measured time of the model for one frame's way through the network once."""
-    side = restorer.side(tasks)
     frames = np.full((restorer.window, side, side, 3), 128, np.uint8)
     clip, times = FaceClip(frames, 0), []
     while not times or (len(times) < 2 and times[0] < SLOW_SECONDS):  # the first one warms up

@@ -56,9 +56,9 @@ class Lanes:
         """End the workers."""
         self.workers.close()
 
-    def side(self, tasks: Tasks) -> int:
-        """As the models do; a worker is asked once."""
-        return self.side_of(tasks)
+    def side(self, tasks: Tasks, face: float) -> int:
+        """As the models do; a worker is asked once for each face, as every chunk wants it."""
+        return self.side_of(tasks, face)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do; a worker is asked once for each length, as every chunk wants it."""

@@ -115,9 +115,9 @@ class ClipWorker(Node):
         names = ("window", "chunk", "has_identity", "self_reference")
         return {name: getattr(restorer, name) for name in names} | {"model": model, "why": why}
 
-    def side(self, tasks: Tasks) -> int:
+    def side(self, tasks: Tasks, face: float) -> int:
         """As the models do."""
-        return self.loaded()[0].side(tasks)
+        return self.loaded()[0].side(tasks, face)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""

@@ -170,6 +170,7 @@ def write_sidecar(part: Path, result: Result, job: dict[str, Any]) -> None:
 def changed(found: Survey, people: People) -> Iterator[dict[str, Any]]:
     """Per restored face and shot: who, where and when.
 
+    crop: px of a side of its crops in the model
     squares: left, top, side in display pixels, one per frame; no sample outside them is changed,
     unless there is a background
     """
@@ -184,6 +185,7 @@ def changed(found: Survey, people: People) -> Iterator[dict[str, Any]]:
             "shot": track.shot,
             "first_frame": track.first,
             "last_frame": track.last,
+            "crop": people.sides[index],
             "squares": [[round(float(n), 2) for n in square] for square in squares],
             "identity": identity_of(people.people[number], index, blended=people.guard == "blend"),
         }

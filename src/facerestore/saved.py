@@ -10,6 +10,7 @@ import json
 import os
 import zipfile
 from dataclasses import asdict
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,12 +114,10 @@ def save_people(
             arrays[f"image{i}"] = person.reference.image
             if person.reference.landmarks is not None:
                 arrays[f"points{i}"] = person.reference.landmarks
-    pictures = [picture for faces in overlap for picture, _, _ in faces]
-    if pictures:
-        arrays["pictures"] = np.stack(pictures)
-    skins = [skin for faces in overlap for _, _, skin in faces if skin is not None]
-    if skins:
-        arrays["skins"] = np.stack(skins)
+    for i, (picture, _, skin) in enumerate(face for faces in overlap for face in faces):
+        arrays[f"picture{i}"] = picture
+        if skin is not None:
+            arrays[f"skin{i}"] = skin
     if painter is not None:
         facts["background"], colours = painter.known()
         arrays |= {BACKGROUND + name: values for name, values in colours.items()}
@@ -150,8 +149,9 @@ def load_people(path: Path, people: People, painter: Painter | None = None) -> O
         length = len(BACKGROUND)
         colours = {name[length:]: v for name, v in arrays.items() if name.startswith(BACKGROUND)}
         painter.go_on(facts["background"], colours)
-    pictures, skins = iter(arrays.get("pictures", ())), iter(arrays.get("skins", ()))
+    pictures = map("picture{}".format, count())
+    skins = map("skin{}".format, count())
     return [
-        [(next(pictures), strength, next(skins, None)) for strength in faces]
+        [(arrays[next(pictures)], strength, arrays.get(next(skins))) for strength in faces]
         for faces in facts["overlap"]
     ]

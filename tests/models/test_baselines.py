@@ -128,7 +128,7 @@ def test_a_file_of_weights_restores(tmp_path, face, scale, size, suffix):
     else:
         save_file(weights, path)
     loaded = load_baseline(str(path), BFR, device="cpu")
-    assert loaded.restorer.side(Tasks(bfr=True)) == size
+    assert loaded.restorer.side(Tasks(bfr=True), 300.0) == size
     assert list(loaded.facts["sha256"]) == [path.name]
     frame = cv2.resize(face, (size, size))
     restored = loaded.restorer.restore(FaceClip(frame[None], 0), BFR, None, seed=0)[0]
@@ -146,7 +146,7 @@ def test_a_face_network_is_found_by_name(home, tmp_path, monkeypatch):
     network = RestoreFormer(in_channels=3, out_ch=3, double_z=False, enable_mid=True, **how)
     torch.save(network.state_dict(), home / "RestoreFormer.pth")
     loaded = load_baseline("restoreformer", BFR, device="cpu")
-    assert loaded.restorer.side(Tasks(bfr=True)) == 512
+    assert loaded.restorer.side(Tasks(bfr=True), 300.0) == 512
     clip = FaceClip(np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), np.uint8), 0)
     first, again = (loaded.restorer.restore(clip, BFR, None, seed=n) for n in range(2))
     assert (first == again).all()

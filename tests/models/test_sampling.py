@@ -80,23 +80,20 @@ def test_unknown_modes_and_the_wrong_model_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("steps", "large", "asked", "tasks", "expected"),
+    ("large", "face", "tasks", "expected"),
     [
-        (1, 128, None, "bfr", 64),
-        (1, 128, 1, "bfr", 64),
-        (1, 128, 2, "bfr", 128),
-        (2, 128, None, "bfr", 128),
-        (2, 128, 1, "bfr", 64),
-        (1, None, 4, "bfr", 64),
-        (1, 128, 2, "bfr,color", 64),
-        (1, 128, 2, "bfr,inpaint", 64),
+        (128, 127.0, "bfr", 64),
+        (128, 128.0, "bfr", 128),
+        (128, 500.0, "bfr", 128),
+        (None, 500.0, "bfr", 64),
+        (128, 500.0, "bfr,color", 64),
+        (128, 500.0, "bfr,inpaint", 64),
+        (128, 500.0, "color", 64),
     ],
 )
-def test_only_several_steps_of_blind_restoration_take_large_crops(
-    steps, large, asked, tasks, expected
-):
-    config = replace(RELEASED, size=64, steps=steps, large=large)
-    assert crop_size(config, Tasks.parse(tasks), steps=asked) == expected
+def test_only_blind_restoration_of_large_faces_takes_large_crops(large, face, tasks, expected):
+    config = replace(RELEASED, size=64, large=large)
+    assert crop_size(config, Tasks.parse(tasks), face=face) == expected
 
 
 def test_a_started_schedule_is_the_end_of_the_whole():
@@ -125,7 +122,7 @@ def test_multistep_solves_a_gaussian_better_than_first_order():
 
 @given(st.floats(0.01, 20.0), st.integers(0, 9))
 def test_small_answers_are_doubted(size, seed):
-    """1 - 1 / rms^2 of the way: nothing up to one code of rms, nearly all of a large answer."""
+    """Of the way 1 - 1 / rms^4 in luma and 1 - (0.7 / rms)^2 in colours, or nothing."""
     draw = torch.Generator().manual_seed(seed)
     degraded = torch.rand(2, 6, 4, 4, generator=draw) * 2 - 1
     luma = torch.randn(2, 1, 2, 4, 4, generator=draw).expand(-1, 3, -1, -1, -1)
@@ -138,8 +135,8 @@ def test_small_answers_are_doubted(size, seed):
         ]
         way = sum(parts).flatten(1, 2)
         expected = sum(
-            part * max(0.0, 1 - 1 / (size * rms) ** 2) if rms else part
-            for part, rms in zip(parts, which, strict=True)
+            part * max(0.0, 1 - (least / (size * rms)) ** power) if rms else part
+            for part, rms, least, power in zip(parts, which, (1, 0.7), (4, 2), strict=True)
         )
         found = doubted(degraded + way, degraded, 1.0) - degraded
         assert torch.allclose(found, expected.flatten(1, 2), atol=2e-3 * size / 127.5 + 1e-5)

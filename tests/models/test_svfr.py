@@ -123,19 +123,26 @@ def test_cost_counts_frames_through_the_network():
 
 
 def test_other_crop_sizes_are_refused():
-    with pytest.raises(ValueError, match="16 px"):
+    with pytest.raises(ValueError, match="got 32"):
         model(torch.zeros(48, 4, 4)).restore(clip(size=32), Tasks(bfr=True), None, seed=0)
 
 
-def test_the_tasks_of_each_clip_decide_the_size_of_its_crops():
-    restorer = model(torch.zeros(48, 8, 8), steps=2, large=32, residual=False)
+def test_tasks_and_face_decide_the_size_of_its_crops():
+    restorer = model(torch.zeros(48, 8, 8), large=32)
     blind, colours = Tasks(bfr=True), Tasks(color=True)
-    assert (restorer.side(blind), restorer.side(colours)) == (32, 16)
-    with pytest.raises(ValueError, match="32 px"):
-        restorer.restore(clip(size=16), blind, None, seed=0)
+    assert [restorer.side(blind, face) for face in (31, 32)] == [16, 32]
+    assert restorer.side(colours, 32) == 16
     assert restorer.restore(clip(size=32), blind, None, seed=0).shape == (7, 32, 32, 3)
     restorer.unet.answer = torch.zeros(48, 4, 4)
     assert restorer.restore(clip(size=16), colours, None, seed=0).shape == (7, 16, 16, 3)
+
+
+def test_a_reference_of_another_size_is_brought_to_that_of_the_clip():
+    restorer = model(torch.zeros(48, 4, 4), large=32)
+    large = Reference(np.repeat(np.repeat(clip(1).frames[0], 2, axis=0), 2, axis=1))
+    seen = restorer.conditions(clip(), Tasks(bfr=True), large).known
+    same = restorer.conditions(clip(), Tasks(bfr=True), Reference(clip(1).frames[0])).known
+    torch.testing.assert_close(seen, same)
 
 
 def test_colorization_sees_grey_and_holes_are_white():

@@ -165,6 +165,14 @@ def test_no_time_at_all_still_leaves_a_model(toml, shards, tmp_path):
     load_model(tmp_path / "w" / "model", device="cpu")
 
 
+def test_a_run_that_ended_before_it_was_saved_begins_anew_and_says_so(toml, shards, tmp_path):
+    work, said = tmp_path / "run", []
+    go(read_config(toml), shards, work, max_minutes=0.0)
+    (work / "state.pt").unlink()
+    go(read_config(toml), shards, work, max_minutes=0.0, listen=said.append)
+    assert said[0] == f"{work}: begins anew, the run there ended before it was first saved"
+
+
 def test_a_run_that_has_ended_trains_no_further(trained, toml, shards):
     before = losses(trained[0])
     assert go(read_config(toml), shards, trained[0]).step == 40

@@ -57,9 +57,9 @@ class Cards:
         for worker in active_children():
             worker.terminate()
 
-    def side(self, tasks: Tasks) -> int:
+    def side(self, tasks: Tasks, face: float) -> int:
         """As the models do."""
-        return crop_size(self.config, tasks, steps=self.steps)
+        return crop_size(self.config, tasks, face=face)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do."""

@@ -43,7 +43,7 @@ class FrameWise:
     def close(self) -> None:
         pass
 
-    def side(self, tasks: Tasks) -> int:
+    def side(self, tasks: Tasks, face: float) -> int:
         return self.size
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:

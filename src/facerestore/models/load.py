@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.errors import UsageError
@@ -180,7 +181,7 @@ def assemble(
     unet, vae = flatten_time_convolutions(networks["unet"]), networks.get("vae")
     plans = [ON_CPU]
     if device.type == "cuda":
-        side = crop_size(config, Tasks(bfr=True), steps=steps)  # no others take larger crops
+        side = crop_size(config, Tasks(bfr=True), face=inf)  # no others take larger crops
         limit = min(free_gib(device), max_vram or float("inf"))
         plans = fitting_plans(
             limit,

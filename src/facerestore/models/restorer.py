@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import cv2
 import numpy as np
 
 from facerestore.frames import LUMA_601
@@ -42,8 +43,8 @@ class Restorer(Protocol):
         """Give devices and processes back; the model is not used any more."""
         ...
 
-    def side(self, tasks: Tasks) -> int:
-        """Of the square crops for these tasks, in pixels."""
+    def side(self, tasks: Tasks, face: float) -> int:
+        """Of the square crops for these tasks, in pixels; face: side of the square in the film."""
         ...
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
@@ -104,3 +105,11 @@ def holes_of(clip: FaceClip, tasks: Tasks) -> NDArray[np.bool_]:
     if tasks.inpaint and clip.holes is not None:
         return clip.holes
     return np.zeros(clip.frames.shape[:3], np.bool_)
+
+
+def resized(picture: Bytes, side: int) -> Bytes:
+    """A reference [S, S, 3] for crops of another size than it was cut out for."""
+    if len(picture) == side:
+        return picture
+    how = cv2.INTER_AREA if len(picture) > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)

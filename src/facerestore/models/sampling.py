@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facerestore.errors import UsageError
-from facerestore.frames import LUMA_601
+from facerestore.frames import LUMA_601, Tasks
 from facerestore.models.windows import chunk_ranges, cover, film_windows
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from facerestore.frames import Tasks
     from facerestore.models.checkpoint import ModelConfig
 
     Windows = Callable[[int, int], Sequence[Sequence[int]]]
 
 RHO = 7.0  # spacing of noise levels, Karras et al. 2022, equation 5
 MODES = ("exact", "fast")
+# Of `doubted`: exponent and share of the doubt, chosen on held-out portraits
+LUMA_DOUBT, COLOUR_DOUBT = (4.0, 1.0), (2.0, 0.7)
 # "Align Your Steps" for Stable Video Diffusion, 10 steps (Sabour et al. 2024)
 ALIGNED = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034)
 GUIDED = (0.2, 5.0)  # guidance matters only between these levels (Kynkaanniemi et al. 2024)
@@ -142,13 +143,13 @@ def schedule_for(config: ModelConfig, *, mode: str, steps: int | None, reference
     return Schedule(sigmas, (config.guidance,) * (len(sigmas) - 1), windows)
 
 
-def crop_size(config: ModelConfig, tasks: Tasks, *, steps: int | None) -> int:
-    """The side of a model's crops in pixels: `large` where several steps sharpen what is there.
+def crop_size(config: ModelConfig, tasks: Tasks, *, face: float) -> int:
+    """The side of a model's crops in pixels: `large` where the film has as many to be restored.
 
+    face: side of the face's square in the film, in pixels
     New colours need no more pixels, and what is made up in holes was learnt at `size`.
     """
-    several = (steps or config.steps) > 1
-    larger = several and not tasks.color and not tasks.inpaint
+    larger = config.large and face >= config.large and tasks == Tasks(bfr=True)
     return config.large if larger and config.large else config.size
 
 
@@ -189,10 +190,11 @@ def doubted(latents: Tensor, degraded: Tensor, doubt: float, holes: Tensor | Non
     """Latents like pixels, [-1, 1], less far from the degraded ones the smaller the way is.
 
     latents, degraded: [F, 3 n, h, w], n values of red, then of green, then of blue
-    doubt: rms error in codes of an answer, however small it is
+    doubt: rms error in codes of an answer in luma, however small it is
     holes: [F, n, h, w], 1 where there is nothing to stay near to: there the whole way is gone
-    The share 1 - (doubt / rms)^2 of the way, at least 0: the estimator of James and Stein (1961).
-    Luma and what is left of the colours are estimated apart: one may be spoilt, the other good.
+    The share 1 - (doubt / rms)^n of the way, at least 0; with n = 2 that is the estimator of James
+    and Stein (1961). Luma and what is left of the colours are estimated apart: one may be spoilt,
+    the other good. A larger n trusts luma sooner; colours have smaller errors.
     """
     way = (latents - degraded).unflatten(1, (3, -1))
     hole = way.new_zeros(()) if holes is None else holes.amax(dim=1)[:, None, None]
@@ -200,8 +202,8 @@ def doubted(latents: Tensor, degraded: Tensor, doubt: float, holes: Tensor | Non
     luma = torch.einsum("c,fcnhw->fnhw", weights, way).unsqueeze(1).expand_as(way)
     known = (1 - hole).expand_as(way)
     found = torch.zeros_like(way)
-    for part in (luma, way - luma):
+    for part, (power, least) in ((luma, LUMA_DOUBT), (way - luma, COLOUR_DOUBT)):
         mean_square = (known * part.square()).sum() / known.sum().clamp(min=1) * 127.5**2
-        share = (1 - doubt**2 / mean_square).clamp(min=0)
+        share = (1 - ((least * doubt) ** 2 / mean_square) ** (power / 2)).clamp(min=0)
         found = found + part * torch.maximum(share, hole)
     return degraded + found.flatten(1, 2)

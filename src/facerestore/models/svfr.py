@@ -14,7 +14,7 @@ from facerestore.errors import ResourceError
 from facerestore.models.codec import hole_latents
 from facerestore.models.device import ON_CPU
 from facerestore.models.network import Conditions
-from facerestore.models.restorer import condition, holes_of
+from facerestore.models.restorer import condition, holes_of, resized
 from facerestore.models.sampling import (
     crop_size,
     doubted,
@@ -85,9 +85,9 @@ class SVFR:
     def close(self) -> None:
         """Nothing to give back but memory."""
 
-    def side(self, tasks: Tasks) -> int:
-        """Of the square crops for these tasks, in pixels."""
-        return crop_size(self.config, tasks, steps=self.steps)
+    def side(self, tasks: Tasks, face: float) -> int:
+        """Of the square crops for these tasks, in pixels; face: side of the square in the film."""
+        return crop_size(self.config, tasks, face=face)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """Frame-forwards for `n_frames` of a new person, the first clip for the reference too."""
@@ -117,10 +117,11 @@ class SVFR:
         """Restored frames, uint8 RGB [F, S, S, 3].
 
         on_step: called for each window that went through the network
-        Raises ValueError for crops of another size than `side`.
+        Raises ValueError for crops of other sizes than those of the model.
         """
-        if clip.frames.shape[1] != (side := self.side(tasks)):
-            raise ValueError(f"expected {side} px crops, got {clip.frames.shape[1]}")
+        sizes = {self.config.size, self.config.large or self.config.size}
+        if clip.frames.shape[1] not in sizes:
+            raise ValueError(f"expected crops of {sizes} px, got {clip.frames.shape[1]}")
         while True:
             try:
                 return self._restored(clip, tasks, reference, seed, on_step)
@@ -177,7 +178,7 @@ class SVFR:
             faces = self.identity.look([reference.image], [reference.landmarks])
             # converted here, once: the network keeps what it makes of this very tensor
             tokens = self.identity.tokens(faces).to(self.stored)
-        known = self._encoded(reference.image[None])
+        known = self._encoded(resized(reference.image, clip.frames.shape[1])[None])
         return Conditions(degraded, known, tokens, tasks.vector, holes)
 
     def trajectory(

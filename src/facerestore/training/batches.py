@@ -149,6 +149,7 @@ class Batches(Dataset["Batch | FaceRestoreError"]):
             points=config.data.points,
             filled=config.model.fills_holes,
             film=config.data.film,
+            large=config.model.large,
             own_references=config.data.own_references,
         )
         draws = [np.random.default_rng([config.seed, number, i]) for i in range(stage.batch)]

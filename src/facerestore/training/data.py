@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import tarfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -42,6 +42,8 @@ MIXES = tuple(
     ",".join(name for bit, name in enumerate(TASK_NAMES) if number >> bit & 1)
     for number in range(1, 2 ** len(TASK_NAMES))
 )
+BLIND = Tasks(bfr=True)
+LARGE_SHARE = 0.5  # of the clips of blind restoration alone, where a model takes `large` crops
 REFERENCE_BLUR = (0.3, 1.2)  # px; when restoring, the reference is the model's own, softer frame
 
 
@@ -88,6 +90,7 @@ class Drawing:
     size, frames: of the clips;  zoomed: share that shows a part of the face at twice the detail
     mixes:    weight of each mix of tasks ("bfr,color": 0.2)
     reference_dropout: share of examples without a reference (SVFR paper section 4.3: 0.5)
+    large:    px of the crop's side when it is of a large face, see `crop_size`, or None
     own_references: share of the references that are like the model's own frames, somewhere between
               a spoilt frame and the true one; the others are true frames
     pairs:    whether a second degradation is wanted;  points: landmarks a face
@@ -105,6 +108,7 @@ class Drawing:
     points: int
     filled: bool = False
     film: tuple[float, float] = (1.0, 1.0)
+    large: int | None = None
     own_references: float = 0.0
 
 
@@ -214,17 +218,22 @@ def draw_example(
     """Draw one training example; see `clean_clip` for `full`."""
     sample = samples[int(rng.integers(len(samples)))]
     n, size = drawing.frames, drawing.size
+    weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
+    tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))
+    coarse = 1.0
+    if drawing.large and tasks == BLIND and rng.random() < LARGE_SHARE:
+        coarse = drawing.large / full
+        drawing = replace(drawing, zoomed=1.0)
     side = 2 * round(size * np.exp(rng.uniform(*np.log(drawing.film))) / 2)
     clean, landmarks = clean_clip(
-        sample, n + 1, replace(drawing, size=side), rng, full=round(full * side / size)
+        sample, n + 1, replace(drawing, size=side), rng, full=round(coarse * full * side / size)
     )
     clean = like_film(clean, rng)
     chosen = int(rng.integers(n + 1))  # the frame that is the reference
-    weights = np.array([drawing.mixes.get(mix, 0.0) for mix in MIXES])
-    tasks = Tasks.parse(str(rng.choice(MIXES, p=weights / weights.sum())))
     stock = draw_stock(rng)  # part of the target, so both degradations share it
-    first = degrade(clean, tasks, rng, stock=stock, size=size)
-    other = degrade(clean, tasks, rng, stock=stock, size=size) if drawing.pairs else None
+    how: Any = {"stock": stock, "size": size, "coarse": coarse}
+    first = degrade(clean, tasks, rng, **how)
+    other = degrade(clean, tasks, rng, **how) if drawing.pairs else None
     shown = _shown(first, drawing)
     reference = None
     if rng.random() >= drawing.reference_dropout:

@@ -273,12 +273,14 @@ def degrade(
     *,
     stock: Stock | None = None,
     size: int | None = None,
+    coarse: float = 1.0,
 ) -> Degraded:
     """Draw and apply what `tasks` have to undo to a clip [F, H, W, 3].
 
     stock: None = drawn, too
     size:  px of the crop that is cut out of square frames of a film once they are blurred, noisy
            and compressed; None = the frames are a crop already
+    coarse: pixels of that crop a pixel of a 256-px crop: how much larger its faults are
     Order of the released code: degrade, grey, then white where the holes are. The target keeps what
     the stock made of the light: grading a film is not a face's business.
     """
@@ -286,7 +288,7 @@ def degrade(
     film = bad = fade(clean, stock.fade)
     side = film.shape[1] if size is None else size
     if tasks.bfr:
-        bad = degrade_blind(film, draw_blind(rng), rng, scale=film.shape[1] / side)
+        bad = degrade_blind(film, draw_blind(rng), rng, scale=coarse * film.shape[1] / side)
     target = cut_out(film, side)
     bad = cut_out(bad, side) if tasks.bfr else target
     if tasks.color:

@@ -231,7 +231,8 @@ def _film_clips(path: Path, wish: Preparation, detector: Detector) -> Iterator[C
         raise BadInputError(f"{path}: interlaced or HDR; training takes progressive SDR films")
     found = survey(film, detector)
     waiting: dict[int, list[FaceCrop]] = {}
-    for faces in cropped(film, found, RestoreOptions(), size=wish.size):
+    sides = [wish.size] * len(found.paths)
+    for faces in cropped(film, found, RestoreOptions(), sides=sides):
         for face in faces:
             run = waiting.setdefault(face.track, [])
             run.append(face)

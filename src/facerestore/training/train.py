@@ -125,6 +125,8 @@ def _go_on(
     if (work / "state.pt").is_file():
         take_up(run, work / "state.pt")
         listen(f"{work}: goes on at step {run.step}")
+    elif (work / "log.jsonl").is_file():
+        listen(f"{work}: begins anew, the run there ended before it was first saved")
     often = f"saved every {config.saving.minutes:g} minutes, tried on held-out clips after a while"
     listen(f"{len(samples)} samples, {config.steps - run.step} steps to go; {often}")
     log = Log(work, run.step) if run.accelerator.is_main_process else None
