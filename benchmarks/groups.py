@@ -58,8 +58,8 @@ def gains(model, sample, number):
     for task, measure in MEASURES.items():
         rng = np.random.default_rng([SEED, number])
         tasks = Tasks.parse(task)
-        drawing = Drawing(model.size, FRAMES, 0.0, {task: 1.0}, 1.0, False, 5)
-        clean, _ = clean_clip(sample, FRAMES, drawing, rng, full=model.size)
+        drawing = Drawing(model.config.size, FRAMES, 0.0, {task: 1.0}, 1.0, False, 5)
+        clean, _ = clean_clip(sample, FRAMES, drawing, rng, full=model.config.size)
         bad = degrade(clean, tasks, rng)
         out = model.restore(FaceClip(bad.bad, 0, holes=bad.holes), tasks, None, seed=0)
         before, after = (np.minimum(measure(f, bad.target), 60).mean() for f in (bad.bad, out))
