@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,8 +138,7 @@ def load_tools(
     detector = load_detector()
     reference = None
     if options.reference is not None:
-        side = restorer.side(options.tasks, inf)
-        reference = reference_from(options.reference, detector, size=side)
+        reference = reference_from(options.reference, detector)
     return Tools(restorer, detector, reference, model, why, background)
 
 

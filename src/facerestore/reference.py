@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from facerestore.faces.detect import Detector
 
 
-def reference_from(path: Path, detector: Detector, *, size: int) -> Reference:
+SIDE = 512  # px of a reference; models bring it to the side of their crops
+
+
+def reference_from(path: Path, detector: Detector) -> Reference:
     """The largest face of a photo as a reference; raises BadInputError where there is none."""
     photo = read_picture(path)
     faces = detector.detect(np.ascontiguousarray(photo[..., ::-1]))
@@ -30,6 +33,6 @@ def reference_from(path: Path, detector: Detector, *, size: int) -> Reference:
         0, 0, 0, face.box[None], face.landmarks[None], np.array([face.score], np.float64)
     )
     square = crop_path(track, rate=1.0)
-    matrix, upright = square.matrix(0, size), np.eye(2, 3)
-    crop = crop_rgb(as_frame(photo), matrix, to_coded=upright, size=size)
-    return Reference(crop, square.in_crop(face.landmarks, 0, size))
+    matrix, upright = square.matrix(0, SIDE), np.eye(2, 3)
+    crop = crop_rgb(as_frame(photo), matrix, to_coded=upright, size=SIDE)
+    return Reference(crop, square.in_crop(face.landmarks, 0, SIDE))

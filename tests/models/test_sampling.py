@@ -84,11 +84,12 @@ def test_unknown_modes_and_the_wrong_model_are_refused():
     [
         (128, 127.0, "bfr", 64),
         (128, 128.0, "bfr", 128),
-        (128, 500.0, "bfr", 128),
-        (None, 500.0, "bfr", 64),
-        (128, 500.0, "bfr,color", 64),
-        (128, 500.0, "bfr,inpaint", 64),
-        (128, 500.0, "color", 64),
+        (128, 240.0, "bfr", 128),
+        (128, 250.0, "bfr", 64),
+        (None, 200.0, "bfr", 64),
+        (128, 200.0, "bfr,color", 64),
+        (128, 200.0, "bfr,inpaint", 64),
+        (128, 200.0, "color", 64),
     ],
 )
 def test_only_blind_restoration_of_large_faces_takes_large_crops(large, face, tasks, expected):

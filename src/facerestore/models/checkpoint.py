@@ -40,8 +40,8 @@ class ModelConfig:
 
     tasks:        task names the model was trained for
     size, window: crop side in pixels, frames denoised together;  overlap: frames windows share
-    large:        crop side in pixels for blind restoration alone of faces that have as many in the
-                  film, None = `size`
+    large:        crop side in pixels for blind restoration alone of faces that have 1 to 1.9 times
+                  as many in the film, None = `size`
     codec:        "patch4" (pixel-unshuffle by 4, exact) or "vae"
     residual:     diffuse z - z_LQ (True) or z itself;  latent_scale: multiplier before noise
     sigma_min, sigma_max, steps: noise range and default number of Karras steps

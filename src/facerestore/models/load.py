@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from facerestore.errors import UsageError
-from facerestore.frames import Tasks
 from facerestore.models.baselines import is_baseline, load_baseline
 from facerestore.models.cards import Cards
 from facerestore.models.checkpoint import (
@@ -29,7 +27,7 @@ from facerestore.models.device import (
     weights_gib,
 )
 from facerestore.models.restorer import Loaded
-from facerestore.models.sampling import crop_size, schedule_for
+from facerestore.models.sampling import schedule_for
 from facerestore.models.weights import load_network
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from facerestore.frames import Tasks
     from facerestore.models.checkpoint import ModelConfig
     from facerestore.models.restorer import Restorer
     from facerestore.models.svfr import SVFR
@@ -181,13 +180,12 @@ def assemble(
     unet, vae = flatten_time_convolutions(networks["unet"]), networks.get("vae")
     plans = [ON_CPU]
     if device.type == "cuda":
-        side = crop_size(config, Tasks(bfr=True), face=inf)  # no others take larger crops
         limit = min(free_gib(device), max_vram or float("inf"))
         plans = fitting_plans(
             limit,
             unet_gib=weights_gib(unet),
             vae_gib=weights_gib(vae) if vae else 0.0,
-            area=(side / 512) ** 2,
+            area=((config.large or config.size) / 512) ** 2,
             window=config.window,
         )
     place(unet, vae, device, plans[0])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Windows = Callable[[int, int], Sequence[Sequence[int]]]
 
+TOO_LARGE = 1.9  # film's px a px of a `large` crop; measured with `mini`, docs/mini-model.md
 RHO = 7.0  # spacing of noise levels, Karras et al. 2022, equation 5
 MODES = ("exact", "fast")
 # Of `doubted`: exponent and share of the doubt, chosen on held-out portraits
@@ -147,9 +148,10 @@ def crop_size(config: ModelConfig, tasks: Tasks, *, face: float) -> int:
     """The side of a model's crops in pixels: `large` where the film has as many to be restored.
 
     face: side of the face's square in the film, in pixels
-    New colours need no more pixels, and what is made up in holes was learnt at `size`.
+    New colours need no more pixels, and what is made up in holes was learnt at `size`. Above
+    TOO_LARGE noise is coarse in such a crop, and finer in one of `size`.
     """
-    larger = config.large and face >= config.large and tasks == Tasks(bfr=True)
+    larger = config.large and 1 <= face / config.large < TOO_LARGE and tasks == Tasks(bfr=True)
     return config.large if larger and config.large else config.size
 
 
