@@ -1,5 +1,6 @@
 """What a training configuration may say, and the one sentence for everything else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,13 @@ WRONG = {
         'validation = "portraits-val.tar"',
         "data: validation is",
     ),
-    "unknown mix": ("color = 0.13", "colour = 0.12", "'colour' is none of"),
-    "order of a mix": ('"bfr,color" = 0.14', '"color,bfr" = 0.14', "'color,bfr' is none of"),
-    "weight below 0": ("color = 0.13", "color = -1", "expected weights"),
-    "text for a weight": ("color = 0.13", 'color = "often"', "data: mixes is"),
+    "unknown mix": ("color = ", "colour = 0.12", "'colour' is none of"),
+    "order of a mix": ('"bfr,color" = ', '"color,bfr" = 0.14', "'color,bfr' is none of"),
+    "weight below 0": ("color = ", "color = -1", "expected weights"),
+    "text for a weight": ("color = ", 'color = "often"', "data: mixes is"),
     "dropout": ("reference_dropout = 0.5", "reference_dropout = 2", "reference_dropout"),
     "points": ("points = 5 ", "points = 7 ", "data: impossible value of points"),
-    "noise": ("high_share = 0.5 ", "high_share = 1.9 ", "noise: impossible value of high_share"),
+    "noise": ("high_share = ", "high_share = 1.9", "noise: impossible value of high_share"),
     "loss": ("ulr = 0.0", "ulr = -0.01", "losses: impossible value of ulr"),
     "size": ("size = 128", "size = 100", "expected sizes that 16 divides, 256 at most"),
     "large size": ("size = 128", "size = 512", "256 at most"),
@@ -84,7 +85,9 @@ def test_everything_wrong_is_one_sentence(case, tmp_path):
     old, new, *words = WRONG[case]
     path = tmp_path / "c.toml"
     assert old in MINI or case == "not TOML"
-    path.write_text(MINI.replace(old, new, 1) if old in MINI else old)
+    pattern = rf"(?m)^{re.escape(old)}\S+" if old.endswith(" = ") else re.escape(old)  # any value
+    wrong = re.sub(pattern, new, MINI, count=1)
+    path.write_text(wrong if old in MINI else old)
     with pytest.raises(UsageError) as caught:
         read_config(path)
     text = str(caught.value)
