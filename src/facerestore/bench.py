@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facerestore.errors import UsageError
-from facerestore.frames import TASK_NAMES, FaceClip, Reference, Tasks
+from facerestore.frames import BLIND, TASK_NAMES, FaceClip, Reference, Tasks
 from facerestore.models.checkpoint import SIZE_STEPS, models_folder
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ CLIP_WINDOWS = 3
 WIDTH_STEP = 64  # channels of one attention head
 CEILING_SIDE = 4096  # of the matrices whose product shows what a card can do; half on a CPU
 KIB, MIB = 2**10, 2**20
-BLIND = Tasks(bfr=True)
 
 
 @dataclass(frozen=True)

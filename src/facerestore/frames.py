@@ -62,6 +62,9 @@ class Tasks:
         return ",".join(name for name in TASK_NAMES if getattr(self, name))
 
 
+BLIND = Tasks(bfr=True)  # blind face restoration alone
+
+
 @dataclass(frozen=True)
 class Shot:
     """The frames between two cuts.

@@ -48,7 +48,6 @@ class Lanes:
         self.has_identity: bool = known["has_identity"]
         self.self_reference: tuple[str, ...] = known["self_reference"]
         self.lanes, self.cost = workers.count, 0
-        self.side_of = cache(partial(self._asked, "side"))
         self.cost_of = cache(partial(self._asked, "forwards"))
         self.notes: list[str] = []
 
@@ -57,8 +56,8 @@ class Lanes:
         self.workers.close()
 
     def side(self, tasks: Tasks, face: float) -> int:
-        """As the models do; a worker is asked once for each face, as every chunk wants it."""
-        return self.side_of(tasks, face)
+        """As the models do; `People` asks once for each track."""
+        return self._asked("side", tasks, face)
 
     def forwards(self, n_frames: int, tasks: Tasks) -> int:
         """As the models do; a worker is asked once for each length, as every chunk wants it."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from facerestore.errors import UsageError
-from facerestore.frames import LUMA_601, Tasks
+from facerestore.frames import BLIND, LUMA_601
 from facerestore.models.windows import chunk_ranges, cover, film_windows
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from facerestore.frames import Tasks
     from facerestore.models.checkpoint import ModelConfig
 
     Windows = Callable[[int, int], Sequence[Sequence[int]]]
@@ -151,8 +152,9 @@ def crop_size(config: ModelConfig, tasks: Tasks, *, face: float) -> int:
     New colours need no more pixels, and what is made up in holes was learnt at `size`. Above
     TOO_LARGE noise is coarse in such a crop, and finer in one of `size`.
     """
-    larger = config.large and 1 <= face / config.large < TOO_LARGE and tasks == Tasks(bfr=True)
-    return config.large if larger and config.large else config.size
+    if config.large is None or tasks != BLIND:
+        return config.size
+    return config.large if 1 <= face / config.large < TOO_LARGE else config.size
 
 
 def started(schedule: Schedule, *, strength: float) -> Schedule:

@@ -119,9 +119,10 @@ class SVFR:
         on_step: called for each window that went through the network
         Raises ValueError for crops of other sizes than those of the model.
         """
-        sizes = {self.config.size, self.config.large or self.config.size}
-        if clip.frames.shape[1] not in sizes:
-            raise ValueError(f"expected crops of {sizes} px, got {clip.frames.shape[1]}")
+        size, large = self.config.size, self.config.large
+        if clip.frames.shape[1] not in (size, large):
+            more = f" or {large} px" if large else ""
+            raise ValueError(f"expected {size} px{more} crops, got {clip.frames.shape[1]}")
         while True:
             try:
                 return self._restored(clip, tasks, reference, seed, on_step)

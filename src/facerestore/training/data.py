@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from facerestore.errors import BadInputError
-from facerestore.frames import TASK_NAMES, Tasks
+from facerestore.frames import BLIND, TASK_NAMES, Tasks
 from facerestore.models.fill import fill_holes
 from facerestore.training.damage import draw_stock
 from facerestore.training.degrade import cut_out, degrade
@@ -42,7 +42,6 @@ MIXES = tuple(
     ",".join(name for bit, name in enumerate(TASK_NAMES) if number >> bit & 1)
     for number in range(1, 2 ** len(TASK_NAMES))
 )
-BLIND = Tasks(bfr=True)
 LARGE_SHARE = 0.5  # of the clips of blind restoration alone, where a model takes `large` crops
 REFERENCE_BLUR = (0.3, 1.2)  # px; when restoring, the reference is the model's own, softer frame
 

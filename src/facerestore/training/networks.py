@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -182,7 +181,7 @@ def finished(objective: Objective, average: dict[str, torch.Tensor]) -> dict[str
 
 
 def restorer(networks: dict[str, nn.Module], config: ModelConfig, device: torch.device) -> Restorer:
-    """The networks as a restorer of `size` px, where they are: float32, computing in bfloat16.
+    """The networks as a restorer, where they are: float32, computing in bfloat16.
 
     Unlike `assemble` it moves nothing: the VAE goes on to be used by the training.
     """
@@ -192,7 +191,7 @@ def restorer(networks: dict[str, nn.Module], config: ModelConfig, device: torch.
     return SVFR(
         hoisted(networks["unet"]),
         codec_of(networks),
-        replace(config, large=None),
+        config,
         identity=identity,
         device=device,
         dtype=torch.bfloat16,
